@@ -1,0 +1,103 @@
+// Package shard has a Shamir share's form on the wire and on paper.
+package shard
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"strings"
+
+	"github.com/spiffe/spike/internal/secret"
+)
+
+// Size is the length of a share's value in bytes: a P-256 scalar.
+const Size = 32
+
+// ErrFormat is returned for anything that is not a share in one of its forms.
+// It never repeats the input, which may hold most of a share.
+var ErrFormat = errors.New("not a shard")
+
+// Value is a share's value. It prints as a placeholder; in JSON it is an array
+// of exactly 32 numbers from 0 to 255.
+type Value [Size]byte
+
+// String returns a placeholder.
+func (Value) String() string { return secret.Placeholder }
+
+// GoString returns a placeholder.
+func (Value) GoString() string { return secret.Placeholder }
+
+// Format writes a placeholder, whatever the verb.
+func (Value) Format(f fmt.State, _ rune) {
+	// A formatter has nowhere to report a failed write.
+	_, _ = io.WriteString(f, secret.Placeholder)
+}
+
+// LogValue returns a placeholder.
+func (Value) LogValue() slog.Value { return slog.StringValue(secret.Placeholder) }
+
+// MarshalJSON writes the value: this type's one purpose is the wire.
+func (v Value) MarshalJSON() ([]byte, error) {
+	out := make([]byte, 0, 4*Size+2)
+	out = append(out, '[')
+	for i, b := range v {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = strconv.AppendUint(out, uint64(b), 10)
+	}
+	return append(out, ']'), nil
+}
+
+// UnmarshalJSON reads exactly 32 numbers. The standard library would pad a
+// short array with zeros and cut a long one.
+func (v *Value) UnmarshalJSON(in []byte) error {
+	var numbers []*uint8Number
+	if err := json.Unmarshal(in, &numbers); err != nil {
+		return fmt.Errorf("%w: want an array of %d numbers from 0 to 255", ErrFormat, Size)
+	}
+	if len(numbers) != Size {
+		return fmt.Errorf("%w: %d numbers, want %d", ErrFormat, len(numbers), Size)
+	}
+	for i, n := range numbers {
+		if n == nil {
+			return fmt.Errorf("%w: number %d is null", ErrFormat, i+1)
+		}
+		v[i] = byte(*n)
+	}
+	return nil
+}
+
+// uint8Number keeps encoding/json from taking a []uint8 as base64.
+type uint8Number uint8
+
+// Line writes the form that people handle: spike:INDEX:HEX, without a newline.
+// The caller wipes it.
+func Line(index int, v *Value) []byte {
+	out := fmt.Appendf(nil, "spike:%d:", index)
+	return hex.AppendEncode(out, v[:])
+}
+
+// ParseLine reads what [Line] wrote; space around it is ignored. Errors are
+// [ErrFormat] and say what is wrong without repeating it.
+func ParseLine(line []byte) (index int, v Value, err error) {
+	fields := strings.SplitN(strings.TrimSpace(string(line)), ":", 3)
+	if len(fields) != 3 || fields[0] != "spike" {
+		return 0, v, fmt.Errorf("%w: want spike:INDEX:HEX", ErrFormat)
+	}
+	index, err = strconv.Atoi(fields[1])
+	if err != nil || index < 1 || index > 255 || strconv.Itoa(index) != fields[1] {
+		return 0, v, fmt.Errorf("%w: the index must be a number from 1 to 255", ErrFormat)
+	}
+	if len(fields[2]) != 2*Size {
+		return 0, v, fmt.Errorf("%w: %d hex digits, want %d", ErrFormat, len(fields[2]), 2*Size)
+	}
+	if _, err := hex.Decode(v[:], []byte(fields[2])); err != nil {
+		return 0, Value{}, fmt.Errorf("%w: a character is not a hex digit (0-9, a-f)", ErrFormat)
+	}
+	return index, v, nil
+}

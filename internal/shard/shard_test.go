@@ -1,0 +1,94 @@
+package shard_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/spiffe/spike/internal/shard"
+)
+
+func sample() (v shard.Value) {
+	for i := range v {
+		v[i] = byte(200 + i)
+	}
+	return v
+}
+
+func TestJSONIsNumbers(t *testing.T) {
+	v := sample()
+	out, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(string(out), "[200,201,202,") || strings.Count(string(out), ",") != 31 {
+		t.Errorf("got %s", out)
+	}
+	var back shard.Value
+	if err := json.Unmarshal(out, &back); err != nil || back != v {
+		t.Errorf("did not come back: %v", err)
+	}
+}
+
+func TestJSONRefusesAnythingElse(t *testing.T) {
+	numbers := func(n int) string { return "[" + strings.TrimSuffix(strings.Repeat("1,", n), ",") + "]" }
+	for _, in := range []string{
+		numbers(0), numbers(31), numbers(33), `"` + strings.Repeat("ab", 32) + `"`, "{}", "7",
+		strings.Replace(numbers(32), "1", "256", 1), strings.Replace(numbers(32), "1", "-1", 1),
+		strings.Replace(numbers(32), "1", "1.5", 1), strings.Replace(numbers(32), "1", "null", 1),
+	} {
+		var v shard.Value
+		if err := json.Unmarshal([]byte(in), &v); err == nil {
+			t.Errorf("%s was accepted", in)
+		}
+	}
+}
+
+func TestLineRefusals(t *testing.T) {
+	v := sample()
+	good := string(shard.Line(2, &v))
+	for _, line := range []string{
+		"", "spike", good[6:], strings.Replace(good, "spike", "spork", 1),
+		strings.Replace(good, ":2:", ":0:", 1), strings.Replace(good, ":2:", ":256:", 1),
+		strings.Replace(good, ":2:", ":+2:", 1), strings.Replace(good, ":2:", ":x:", 1),
+		good[:len(good)-1], good + "0", good[:len(good)-1] + "g", good + ":1",
+	} {
+		_, _, err := shard.ParseLine([]byte(line))
+		if !errors.Is(err, shard.ErrFormat) {
+			t.Errorf("%q: got %v", line, err)
+		} else if strings.Contains(err.Error(), "c8c9ca") {
+			t.Errorf("the error repeats the shard: %v", err)
+		}
+	}
+}
+
+func TestValueDoesNotPrint(t *testing.T) {
+	v := sample()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%X", "%d", "%q"} {
+		for _, thing := range []any{v, &v, struct{ V shard.Value }{v}} {
+			out := fmt.Sprintf(verb, thing)
+			if strings.Contains(strings.ToLower(out), "c8c9") || strings.Contains(out, "200") {
+				t.Errorf("%s shows it: %s", verb, out)
+			}
+		}
+	}
+}
+
+func FuzzLine(f *testing.F) {
+	v := sample()
+	f.Add(shard.Line(1, &v))
+	f.Add(shard.Line(255, &v))
+	f.Add([]byte(" spike:3:00\n"))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		index, v, err := shard.ParseLine(line)
+		if err != nil {
+			return
+		}
+		if got := shard.Line(index, &v); !bytes.EqualFold(got, bytes.TrimSpace(line)) {
+			t.Errorf("a line came back different")
+		}
+	})
+}
