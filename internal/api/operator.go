@@ -1,0 +1,108 @@
+package api
+
+import (
+	"time"
+
+	"github.com/spiffe/spike/internal/shard"
+)
+
+// OperatorInitRequest makes a new cluster out of an empty store.
+type OperatorInitRequest struct{}
+
+// OperatorInitResponse says what was made.
+type OperatorInitResponse struct {
+	Cluster   string `json:"cluster,omitempty"`
+	KeyID     string `json:"keyId,omitempty"`
+	Threshold int    `json:"threshold,omitempty"`
+	Keepers   int    `json:"keepers,omitempty"`
+	Shards    int    `json:"shards,omitempty"`
+	Err       Code   `json:"err,omitempty"`
+}
+
+// OperatorStatusRequest asks for the state of Nexus and its Keepers.
+type OperatorStatusRequest struct{}
+
+// The states of Nexus.
+const (
+	StateUninitialized = "uninitialized"
+	StateLocked        = "locked"
+	StateOpen          = "open"
+	StateFailed        = "failed"
+)
+
+// What a Keeper may hold, seen from a Nexus. Nexus knows what fits only once it
+// has a header of its own.
+const (
+	HoldsUnknown = "unknown" // not looked at, or it does not answer
+	HoldsNothing = "nothing"
+	HoldsPending = "pending" // a share that was never made active
+	HoldsShare   = "share"   // the share that belongs there
+	HoldsCorrupt = "corrupt" // a share that does not match its digest
+	HoldsForeign = "foreign" // a share of another cluster
+	HoldsStale   = "stale"   // a share of an outdated root key
+	HoldsOther   = "other"   // the share of another index
+)
+
+// KeeperStatus is one Keeper as Nexus last saw it.
+type KeeperStatus struct {
+	Index     int       `json:"index"`
+	URL       string    `json:"url"`
+	Reachable bool      `json:"reachable"`
+	Holds     string    `json:"holds"`
+	Detail    string    `json:"detail,omitempty"`
+	Checked   time.Time `json:"checked,omitzero"`
+}
+
+// OperatorStatusResponse is the state of Nexus. Reason is a sentence for people.
+type OperatorStatusResponse struct {
+	State   string `json:"state,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+	Backend string `json:"backend,omitempty"`
+	Cluster string `json:"cluster,omitempty"`
+	KeyID   string `json:"keyId,omitempty"`
+	// Threshold is how many of the Keepers' shares, or of the recovery shards,
+	// make the root key.
+	Threshold int `json:"threshold,omitempty"`
+	// Shards is how many recovery shards there are.
+	Shards  int            `json:"shards,omitempty"`
+	Keepers []KeeperStatus `json:"keepers,omitempty"`
+	// Spare is how many more Keepers may be lost while a restarted Nexus still
+	// recovers by itself; below zero it would not.
+	Spare    *int  `json:"spare,omitempty"`
+	Secrets  *int  `json:"secrets,omitempty"`
+	Sequence int64 `json:"sequence,omitempty"`
+	// Collected is how many recovery shards were fed in while locked.
+	Collected int       `json:"collected,omitempty"`
+	Started   time.Time `json:"started,omitzero"`
+	Version   string    `json:"version,omitempty"`
+	Err       Code      `json:"err,omitempty"`
+}
+
+// OperatorRecoverRequest asks for the recovery shards.
+type OperatorRecoverRequest struct{}
+
+// OperatorRecoverResponse has every recovery shard, by its index from 1. The
+// fields after Shards are additions that say which shards these are.
+type OperatorRecoverResponse struct {
+	Shards    map[int]shard.Value `json:"shards"`
+	Cluster   string              `json:"cluster,omitempty"`
+	KeyID     string              `json:"keyId,omitempty"`
+	Threshold int                 `json:"threshold,omitempty"`
+	Err       Code                `json:"err,omitempty"`
+}
+
+// OperatorRestoreRequest feeds one recovery shard in.
+type OperatorRestoreRequest struct {
+	ID    int         `json:"id"`
+	Shard shard.Value `json:"shard"`
+	// Strict asks that a shard given before be refused rather than passed over.
+	Strict bool `json:"strict,omitempty"`
+}
+
+// OperatorRestoreResponse says how far the restore is.
+type OperatorRestoreResponse struct {
+	Collected int  `json:"collected"`
+	Remaining int  `json:"remaining"`
+	Restored  bool `json:"restored"`
+	Err       Code `json:"err,omitempty"`
+}

@@ -1,0 +1,89 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spiffe/spike/internal/secret"
+)
+
+// Values is the content of one version of a secret. JSON carries it as it is,
+// since that is its purpose; nothing else prints it.
+type Values map[string]string
+
+// String returns a placeholder.
+func (Values) String() string { return secret.Placeholder }
+
+// GoString returns a placeholder.
+func (Values) GoString() string { return secret.Placeholder }
+
+// Format writes a placeholder, whatever the verb.
+func (Values) Format(f fmt.State, _ rune) {
+	// A formatter has nowhere to report a failed write.
+	_, _ = io.WriteString(f, secret.Placeholder)
+}
+
+// LogValue returns a placeholder.
+func (Values) LogValue() slog.Value { return slog.StringValue(secret.Placeholder) }
+
+// UnmarshalJSON reads an object of strings. The standard library would take a
+// null in the place of a string for an empty one.
+func (v *Values) UnmarshalJSON(in []byte) error {
+	var loose map[string]*string
+	if err := json.Unmarshal(in, &loose); err != nil {
+		return errors.New("values: want an object of strings")
+	}
+	if loose == nil {
+		*v = nil
+		return nil
+	}
+	values := make(Values, len(loose))
+	for key, value := range loose {
+		if value == nil {
+			return errors.New("values: null is not a string")
+		}
+		values[key] = *value
+	}
+	*v = values
+	return nil
+}
+
+// SecretPutRequest writes a new version of a secret.
+type SecretPutRequest struct {
+	Path   string `json:"path"`
+	Values Values `json:"values"`
+	// CAS, when given, must be the current version; 0 means a new path.
+	CAS *int `json:"cas,omitempty"`
+	// Return is "" or "version", which asks for the written version's number.
+	Return string `json:"return,omitempty"`
+}
+
+// SecretPutResponse answers a put.
+type SecretPutResponse struct {
+	Version int  `json:"version,omitempty"`
+	Err     Code `json:"err,omitempty"`
+}
+
+// SecretGetRequest reads one version; 0 is the current one.
+type SecretGetRequest struct {
+	Path    string `json:"path"`
+	Version int    `json:"version"`
+}
+
+// SecretGetResponse answers a get.
+type SecretGetResponse struct {
+	Data Values `json:"data"`
+	Err  Code   `json:"err,omitempty"`
+}
+
+// SecretListRequest asks for the paths of all secrets.
+type SecretListRequest struct{}
+
+// SecretListResponse answers a list: the paths in byte order.
+type SecretListResponse struct {
+	Keys []string `json:"keys"`
+	Err  Code     `json:"err,omitempty"`
+}

@@ -1,0 +1,92 @@
+package mtls
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+)
+
+// ErrExpiredPeer is why a request on a connection that outlived its peer's
+// certificate is refused.
+var ErrExpiredPeer = errors.New("the peer's certificate has expired")
+
+// conn is a connection that remembers who is at its other end. A kept-alive one
+// outlives the certificate, and the bundle, that it was checked against.
+type conn struct {
+	net.Conn
+	maxAge time.Duration
+	peer   atomic.Pointer[peer]
+}
+
+type peer struct {
+	id    spiffeid.ID
+	chain []*x509.Certificate
+	ends  time.Time // when the chain stops being valid
+	// retire is when the connection should end on an answer: at its maximum age,
+	// or well before its peer's certificate ends, so that a client that has a
+	// newer one meanwhile never sees a refusal.
+	retire time.Time
+	bundle atomic.Pointer[x509bundle.Bundle]
+	mu     sync.Mutex // one verification at a time
+}
+
+func (c *conn) established(id spiffeid.ID, chain []*x509.Certificate, bundle *x509bundle.Bundle) {
+	now := time.Now()
+	p := &peer{id: id, chain: chain, ends: notAfter(chain)}
+	p.retire = now.Add(min(c.maxAge, p.ends.Sub(now)/2))
+	p.bundle.Store(bundle)
+	c.peer.Store(p)
+}
+
+// SetReadDeadline keeps an idle connection from waiting for its next request
+// past the end of its peer's certificate.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if p := c.peer.Load(); p != nil && (t.IsZero() || t.After(p.ends)) {
+		t = p.ends
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// check says whether the peer is still whom it was let in as. It costs two
+// comparisons unless the bundle changed.
+func (p *peer) check(bundles x509bundle.Source, now time.Time) error {
+	if now.After(p.ends) {
+		return fmt.Errorf("%w: %s", ErrExpiredPeer, p.id)
+	}
+	current, err := bundles.GetX509BundleForTrustDomain(p.id.TrustDomain())
+	if err != nil {
+		return fmt.Errorf("bundle of %s: %w", p.id.TrustDomain(), err)
+	}
+	if current == p.bundle.Load() {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, used, err := verify(p.chain, bundles)
+	if err != nil {
+		return err
+	}
+	p.bundle.Store(used)
+	return nil
+}
+
+// listener hands out conns.
+type listener struct {
+	net.Listener
+	maxAge time.Duration
+}
+
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &conn{Conn: c, maxAge: l.maxAge}, nil
+}
