@@ -1,0 +1,181 @@
+package entry
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// maxFileSize is far above what maxEntries can fill.
+const maxFileSize = 1 << 20
+
+// Source is the files that a provider was given, in order.
+type Source struct {
+	files []string
+	owner uint32
+	seen  digest
+}
+
+// digest sums up what a reading of all files gave: names, contents, or what was
+// wrong with them. It is by content, since an edit within one tick of the file
+// system's clock leaves the times as they were.
+type digest [sha256.Size]byte
+
+// NewSource names the files; owner is the provider's uid, which entries without
+// one mean. Nothing is read yet.
+func NewSource(files []string, owner uint32) *Source {
+	return &Source{files: files, owner: owner}
+}
+
+// Load reads and checks all files.
+func (s *Source) Load() (*Set, error) {
+	contents, err := s.read()
+	s.seen = sum(contents, err)
+	if err != nil {
+		return nil, err
+	}
+	return s.parse(contents)
+}
+
+// Watch looks at the files every interval until ctx ends and gives every new,
+// valid set to update. A bad edit is logged once and changes nothing. It must
+// follow a Load, and not run beside one.
+func (s *Source) Watch(ctx context.Context, interval time.Duration, logger *slog.Logger, update func(*Set)) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	last := s.seen
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		contents, err := s.read()
+		now := sum(contents, err)
+		// An editor may truncate and then write. Only what reads the same twice
+		// counts, so that half a file never takes identities away.
+		settled := now == last
+		last = now
+		if !settled || now == s.seen {
+			continue
+		}
+		s.seen = now
+		var set *Set
+		if err == nil {
+			set, err = s.parse(contents)
+		}
+		if err != nil {
+			logger.Error("the entries were edited and cannot be used; the last good ones stay in force until this is put right", "error", err)
+			continue
+		}
+		logger.Info("entries reloaded", "entries", len(set.Entries), "trust_domain", set.TrustDomain.Name(), "ttl", set.TTL)
+		update(set)
+	}
+}
+
+func (s *Source) read() ([][]byte, error) {
+	contents := make([][]byte, 0, len(s.files))
+	var errs []error
+	for i, name := range s.files {
+		content, err := readFile(name)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		for _, other := range s.files[:i] {
+			if filepath.Clean(other) == filepath.Clean(name) {
+				errs = append(errs, fmt.Errorf("%s: the file is named twice", name))
+				break
+			}
+		}
+		contents = append(contents, content)
+	}
+	return contents, errors.Join(errs...)
+}
+
+func (s *Source) parse(contents [][]byte) (*Set, error) {
+	docs := make([]*document, 0, len(contents))
+	var errs []error
+	for i, content := range contents {
+		doc, err := decode(s.files[i], content)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		docs = append(docs, doc)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return merge(docs, s.owner)
+}
+
+func sum(contents [][]byte, err error) digest {
+	h := sha256.New()
+	for _, c := range contents {
+		fmt.Fprintf(h, "%d:", len(c))
+		h.Write(c)
+	}
+	if err != nil {
+		fmt.Fprintf(h, "error: %v", err)
+	}
+	return digest(h.Sum(nil))
+}
+
+func readFile(name string) ([]byte, error) {
+	if err := checkFolders(name); err != nil {
+		return nil, err
+	}
+	// Opening a FIFO would wait for a writer for ever, so look first.
+	if info, err := os.Stat(name); err != nil {
+		return nil, fmt.Errorf("read entries: %w", err)
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", name)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("read entries: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read entries: %w", err)
+	}
+	if info.Mode().Perm()&0o002 != 0 {
+		return nil, fmt.Errorf("%s: every user may write this file, and so give itself any identity; run: chmod o-w %s", name, name)
+	}
+	content, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read entries: %w", err)
+	}
+	if len(content) > maxFileSize {
+		return nil, fmt.Errorf("%s: the file is larger than %d bytes", name, maxFileSize)
+	}
+	return content, nil
+}
+
+// checkFolders refuses a file that anyone could replace by another, both where
+// its name stands and where a symbolic link leads.
+func checkFolders(name string) error {
+	real, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return fmt.Errorf("read entries: %w", err)
+	}
+	for _, file := range []string{name, real} {
+		folder := filepath.Dir(file)
+		info, err := os.Stat(folder)
+		if err != nil {
+			return fmt.Errorf("read entries: %w", err)
+		}
+		if info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
+			return fmt.Errorf("%s: every user may write its folder, and so put another file in its place; run: chmod o-w %s", name, folder)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/spiffe/spike/app/identity/internal/attest"
+	"github.com/spiffe/spike/app/identity/internal/entry"
+	"github.com/spiffe/spike/app/identity/internal/workload"
+	"github.com/spiffe/spike/internal/buildinfo"
+)
+
+const (
+	// lookEvery is half of how long an edit takes to count, since the entries
+	// must read the same twice.
+	lookEvery = 500 * time.Millisecond
+
+	// perUser is how many connections, and how many streams, one user may have
+	// open. A client needs one of each.
+	perUser = 1024
+
+	// healthTime is how long a health check waits for an answer.
+	healthTime = 5 * time.Second
+)
+
+func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) error {
+	s, err := parse(args, lookup)
+	if err != nil {
+		return err
+	}
+	switch s.command {
+	case "help":
+		_, err = io.WriteString(stdout, help)
+	case "version":
+		_, err = fmt.Fprintln(stdout, buildinfo.Version("identity"))
+	case "check":
+		err = check(s, stdout, stderr)
+	case "health":
+		ctx, cancel := context.WithTimeout(ctx, healthTime)
+		defer cancel()
+		err = workload.Ask(ctx, s.socket)
+	default:
+		logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: s.logLevel}))
+		err = serve(ctx, s, logger)
+	}
+	return err
+}
+
+func check(s settings, stdout, stderr io.Writer) error {
+	set, err := entry.NewSource(s.entries, owner()).Load()
+	if err != nil {
+		return err
+	}
+	for _, e := range set.Entries {
+		if e.Path == "" {
+			continue
+		}
+		if _, err := os.Stat(e.Path); err != nil {
+			if _, err := fmt.Fprintf(stderr, "%s: nobody gets %s for now: %v\n", e.Place, e.ID, err); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = fmt.Fprintln(stdout, set)
+	return err
+}
+
+// owner is the user that entries without uid mean: who this process acts as, as
+// the kernel reports it of callers too.
+func owner() uint32 {
+	return uint32(os.Geteuid())
+}
+
+// serve runs the provider until ctx ends. It stops in the reverse order of its
+// start: streams, socket, lock.
+func serve(ctx context.Context, s settings, logger *slog.Logger) (err error) {
+	if err := noCore(logger); err != nil {
+		return err
+	}
+	source := entry.NewSource(s.entries, owner())
+	set, err := source.Load()
+	if err != nil {
+		return err
+	}
+	most, err := mostPerUser()
+	if err != nil {
+		return err
+	}
+	creds, err := attest.NewCredentials(attest.NewQuota("connections", most, logger))
+	if err != nil {
+		return err
+	}
+	server, err := workload.New(set, attest.NewQuota("streams", most, logger), logger)
+	if err != nil {
+		return err
+	}
+	socket, err := workload.Listen(s.socket)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, socket.Release()) }()
+
+	watching, stopWatching := context.WithCancel(ctx)
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
+		source.Watch(watching, lookEvery, logger, func(set *entry.Set) {
+			if err := server.Update(set); err != nil {
+				logger.Error("the new entries could not be put in force; the old ones stay", "error", err)
+			}
+		})
+	})
+	defer watcher.Wait()
+	defer stopWatching()
+
+	logger.Info("identity provider listening", "socket", s.socket, "entries", len(set.Entries),
+		"trust_domain", set.TrustDomain.Name(), "ttl", set.TTL)
+	err = server.Serve(ctx, socket, creds)
+	logger.Info("identity provider stopped")
+	return err
+}
+
+// mostPerUser keeps one user from taking all file descriptors: a connection
+// takes two, and half of all are for others.
+func mostPerUser() (int, error) {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return 0, fmt.Errorf("read the limit of open files: %w", err)
+	}
+	return int(min(perUser, max(files.Cur/4, 1))), nil
+}
+
+// noCore keeps the CA's key out of core files. A handler that cores are piped to
+// is not bound by the limit, but gets no memory to write either.
+func noCore(logger *slog.Logger) error {
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return fmt.Errorf("switch core files off: %w", err)
+	}
+	if err := os.WriteFile("/proc/self/coredump_filter", []byte("0"), 0); err != nil {
+		logger.Warn("a core file that the system pipes elsewhere could hold the CA key", "error", err)
+	}
+	return nil
+}
