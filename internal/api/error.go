@@ -21,6 +21,7 @@ var (
 	ErrNotReady           = errors.New("not ready: no root key")
 	ErrVersionConflict    = errors.New("the current version is another one")
 	ErrAlreadyInitialized = errors.New("already initialized")
+	ErrUninitialized      = errors.New("not initialized")
 	ErrKeeperHoldsShare   = errors.New("a Keeper already holds an active share")
 	ErrKeeperUnreachable  = errors.New("a Keeper cannot be reached")
 	ErrShardCorrupt       = errors.New("the shard is corrupt")
@@ -39,6 +40,7 @@ var wire = [...]struct {
 	code   Code
 }{
 	{ErrAlreadyInitialized, http.StatusConflict, "state_already_initialized"},
+	{ErrUninitialized, http.StatusConflict, "state_uninitialized"},
 	{ErrKeeperHoldsShare, http.StatusConflict, "keeper_holds_share"},
 	{ErrKeeperUnreachable, http.StatusConflict, "keeper_unreachable"},
 	{ErrShardCorrupt, http.StatusBadRequest, "shard_corrupt"},

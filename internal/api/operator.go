@@ -97,6 +97,10 @@ type OperatorRestoreRequest struct {
 	Shard shard.Value `json:"shard"`
 	// Strict asks that a shard given before be refused rather than passed over.
 	Strict bool `json:"strict,omitempty"`
+	// Cluster and KeyID, when the sender knows them, say what the shard is of:
+	// a refusal can then tell a foreign or outdated shard from a mistyped one.
+	Cluster string `json:"cluster,omitempty"`
+	KeyID   string `json:"keyId,omitempty"`
 }
 
 // OperatorRestoreResponse says how far the restore is.
@@ -106,3 +110,15 @@ type OperatorRestoreResponse struct {
 	Restored  bool `json:"restored"`
 	Err       Code `json:"err,omitempty"`
 }
+
+// SetErr makes the answer one that failed.
+func (r *OperatorInitResponse) SetErr(code Code) { r.Err = code }
+
+// SetErr makes the answer one that failed.
+func (r *OperatorStatusResponse) SetErr(code Code) { r.Err = code }
+
+// SetErr makes the answer one that failed.
+func (r *OperatorRecoverResponse) SetErr(code Code) { r.Err = code }
+
+// SetErr makes the answer one that failed.
+func (r *OperatorRestoreResponse) SetErr(code Code) { r.Err = code }

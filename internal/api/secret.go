@@ -87,3 +87,12 @@ type SecretListResponse struct {
 	Keys []string `json:"keys"`
 	Err  Code     `json:"err,omitempty"`
 }
+
+// SetErr makes the answer one that failed.
+func (r *SecretPutResponse) SetErr(code Code) { r.Err = code }
+
+// SetErr makes the answer one that failed.
+func (r *SecretGetResponse) SetErr(code Code) { r.Err = code }
+
+// SetErr makes the answer one that failed.
+func (r *SecretListResponse) SetErr(code Code) { r.Err = code }

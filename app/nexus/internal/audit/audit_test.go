@@ -1,0 +1,54 @@
+package audit_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spiffe/spike/app/nexus/internal/audit"
+	"github.com/spiffe/spike/app/nexus/internal/vault"
+)
+
+func TestLine(t *testing.T) {
+	var b bytes.Buffer
+	log := audit.New(&b)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("east", 3600))
+	for _, e := range []vault.Entry{
+		{Time: at, Request: "r1", Caller: "spiffe://spike.ist/x", Operation: vault.OpSecretGet, Path: "a/b", Version: 3, Allowed: true, By: "role superuser"},
+		{Time: at, Request: "r2", Caller: "spiffe://spike.ist/x", Operation: vault.OpSecretPut, Path: "a\n\"b", Result: "access_unauthorized"},
+	} {
+		if err := log.Write(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := `{"time":"2026-01-02T02:04:05.000000006Z","request":"r1","caller":"spiffe://spike.ist/x","operation":"secret.get","path":"a/b","version":3,"decision":"allowed","by":"role superuser","result":"ok"}
+{"time":"2026-01-02T02:04:05.000000006Z","request":"r2","caller":"spiffe://spike.ist/x","operation":"secret.put","path":"a\n\"b","decision":"denied","result":"access_unauthorized"}
+`
+	if b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
+	}
+}
+
+func TestAnEndlessPathIsCut(t *testing.T) {
+	var b bytes.Buffer
+	e := vault.Entry{Path: strings.Repeat("\x00", 1<<20)}
+	if err := audit.New(&b).Write(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if b.Len() > 8<<10 || !json.Valid(b.Bytes()) {
+		t.Errorf("a line of %d bytes", b.Len())
+	}
+}
+
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+
+func TestAFailureIsReported(t *testing.T) {
+	if err := audit.New(broken{}).Write(t.Context(), vault.Entry{}); err == nil {
+		t.Error("a line that could not be written passed for written")
+	}
+}

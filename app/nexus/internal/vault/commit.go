@@ -1,0 +1,214 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/spiffe/spike/app/nexus/internal/failpoint"
+	"github.com/spiffe/spike/app/nexus/internal/seal"
+	"github.com/spiffe/spike/internal/api"
+)
+
+// The most that one transaction takes.
+const (
+	maxBatchWrites = 1024
+	maxBatchBytes  = 8 << 20
+)
+
+// write is one change that waits for the committer.
+type write struct {
+	size  int // bytes of values, about
+	apply func(*tx) error
+	taken atomic.Int32 // 0 waiting, then once one of the following
+	done  chan error
+}
+
+const (
+	writeTaken = iota + 1
+	writeWithdrawn
+)
+
+// committer owns all changes. It takes every write that waits, decides each in
+// order, and makes them durable in one transaction.
+type committer struct {
+	vault *Vault
+	keys  *seal.Keyring
+	queue chan *write
+	ended chan struct{}
+
+	// What the store holds, as of the last commit. Only the goroutine touches it.
+	secrets *index
+	state   stateRecord
+	nextID  uint64
+
+	mu       sync.RWMutex
+	stopping bool
+	senders  sync.WaitGroup // those between accept and the queue
+}
+
+func newCommitter(v *Vault, keys *seal.Keyring, c *content) *committer {
+	committer := &committer{
+		vault: v, keys: keys, secrets: c.secrets, state: c.state, nextID: c.nextID,
+		queue: make(chan *write, maxBatchWrites), ended: make(chan struct{}),
+	}
+	go committer.run()
+	return committer
+}
+
+// stop refuses further writes and returns when the accepted ones are answered.
+func (c *committer) stop() {
+	c.mu.Lock()
+	already := c.stopping
+	c.stopping = true
+	c.mu.Unlock()
+	if !already {
+		c.senders.Wait()
+		close(c.queue)
+	}
+	<-c.ended
+}
+
+func (c *committer) accept() error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.stopping {
+		return api.ErrNotReady
+	}
+	c.senders.Add(1)
+	return nil
+}
+
+// submit hands a write over and waits for its end. A caller that gives up before
+// the write is taken withdraws it; after that it runs to its end, whoever waits.
+func (c *committer) submit(ctx context.Context, w *write) error {
+	if err := c.accept(); err != nil {
+		return err
+	}
+	select {
+	case c.queue <- w:
+		c.senders.Done()
+	case <-ctx.Done():
+		c.senders.Done()
+		return fmt.Errorf("gave up waiting to write: %w", ctx.Err())
+	}
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+		if w.taken.CompareAndSwap(0, writeWithdrawn) {
+			return fmt.Errorf("gave up waiting to write: %w", ctx.Err())
+		}
+		return <-w.done
+	}
+}
+
+func (c *committer) run() {
+	defer close(c.ended)
+	var next *write
+	for {
+		if next == nil {
+			w, ok := <-c.queue
+			if !ok {
+				return
+			}
+			next = w
+		}
+		var batch []*write
+		batch, next = c.gather(next)
+		c.commit(batch)
+	}
+}
+
+// gather takes what waits, up to the limits. The write that no longer fitted is
+// returned as rest and begins the next batch.
+func (c *committer) gather(first *write) (batch []*write, rest *write) {
+	size := 0
+	for w := first; ; {
+		if size > 0 && size+w.size > maxBatchBytes {
+			return batch, w
+		}
+		if w.taken.CompareAndSwap(0, writeTaken) {
+			batch = append(batch, w)
+			size += w.size
+		}
+		if len(batch) == maxBatchWrites {
+			return batch, nil
+		}
+		select {
+		case next, ok := <-c.queue:
+			if !ok {
+				return batch, nil
+			}
+			w = next
+		default:
+			return batch, nil
+		}
+	}
+}
+
+// commit decides the writes of a batch and answers them: all after the
+// transaction, since even a refusal may rest on a write before it.
+func (c *committer) commit(batch []*write) {
+	if err := c.vault.Failure(); err != nil {
+		answer(batch, nil, err)
+		return
+	}
+	t := newTx(c)
+	results := make([]error, len(batch))
+	for i, w := range batch {
+		results[i] = w.apply(t)
+	}
+	if err := c.store(t); err != nil {
+		if !errors.Is(err, ErrFull) {
+			c.vault.fail(err)
+		} else {
+			c.vault.log.Error("a write was refused: there is no room for the store", "error", err)
+		}
+		// Nobody is told yes, and memory is what it was.
+		answer(batch, nil, err)
+		return
+	}
+	answer(batch, results, nil)
+}
+
+// store makes t durable, and then visible.
+func (c *committer) store(t *tx) error {
+	if t.empty() {
+		return nil
+	}
+	b, state, err := t.batch()
+	if err != nil {
+		return err
+	}
+	failpoint.Hit("commit.before")
+	// Once taken, a write runs to its end: no caller's context applies.
+	if err := c.vault.store.Commit(context.Background(), b); err != nil {
+		return fmt.Errorf("commit %d: %w", state.sequence, err)
+	}
+	failpoint.Hit("commit.after")
+	c.secrets, c.state, c.nextID = t.secrets, state, t.nextID
+	c.vault.publish(&snapshot{secrets: t.secrets.Copy(), sequence: state.sequence})
+	failpoint.Hit("commit.published")
+	return nil
+}
+
+// publish makes a snapshot the one that reads see, unless the vault failed.
+func (v *Vault) publish(s *snapshot) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.state == api.StateOpen {
+		v.current.Store(s)
+	}
+}
+
+func answer(batch []*write, results []error, err error) {
+	for i, w := range batch {
+		if results != nil {
+			err = results[i]
+		}
+		w.done <- err
+	}
+}

@@ -1,0 +1,248 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/spiffe/spike/app/nexus/internal/seal"
+	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/secret"
+)
+
+// content is everything that a store holds, opened.
+type content struct {
+	secrets *index
+	shares  []shareRecord
+	state   stateRecord
+	nextID  uint64 // the next id of a row in TableSecret
+}
+
+// Unlock opens a locked vault with the secret that was split. It returns
+// [ErrWrongKey] when s is another store's, and then the vault stays locked; on
+// any other error the vault has failed. A vault that is open already is left as
+// it is. The caller keeps s, and destroys it.
+func (v *Vault) Unlock(ctx context.Context, s secret.Key) error {
+	v.lifecycle.Lock()
+	defer v.lifecycle.Unlock()
+	switch v.State() {
+	case api.StateOpen:
+		return nil
+	case api.StateLocked:
+	default:
+		return ErrClosed
+	}
+	header := v.Header()
+	keys, err := header.unlock(s)
+	if err != nil {
+		return err
+	}
+	c, err := v.load(ctx, keys)
+	if err != nil {
+		keys.Destroy()
+		if ctx.Err() != nil {
+			return err
+		}
+		v.fail(err)
+		return err
+	}
+	v.open(header, keys, c)
+	v.log.Info("open", "secrets", c.secrets.Len(), "sequence", c.state.sequence)
+	return nil
+}
+
+// loadChunk is how many rows a worker takes at once.
+const loadChunk = 256
+
+// load reads, opens and checks every row of the store.
+func (v *Vault) load(ctx context.Context, keys *seal.Keyring) (*content, error) {
+	chunks := make(chan []Row, 4)
+	workers := make([]loader, runtime.GOMAXPROCS(0))
+	var wg sync.WaitGroup
+	for i := range workers {
+		workers[i].keys = keys
+		wg.Go(func() { workers[i].run(chunks) })
+	}
+	var chunk []Row
+	header, state, err := v.store.Load(ctx, func(r Row) error {
+		if chunk = append(chunk, r); len(chunk) == loadChunk {
+			chunks <- chunk
+			chunk = nil
+		}
+		return nil
+	})
+	chunks <- chunk
+	close(chunks)
+	wg.Wait()
+
+	all := loader{keys: keys}
+	for i := range workers {
+		all.merge(&workers[i])
+	}
+	c, problem := all.content(header, state)
+	if err = errors.Join(err, problem); err != nil {
+		for _, s := range all.shares {
+			s.value.Destroy()
+		}
+		return nil, fmt.Errorf("load the store: %w", err)
+	}
+	return c, nil
+}
+
+// loader opens rows and collects what was in them.
+type loader struct {
+	keys     *seal.Keyring
+	digest   seal.Digest
+	rows     uint64
+	nextID   uint64
+	versions []loaded
+	shares   []shareRecord
+	bad      []string // rows that cannot be what SPIKE wrote, the first few
+	badCount int
+	err      error
+}
+
+type loaded struct {
+	path  string
+	first int64
+	version
+}
+
+func (l *loader) run(chunks <-chan []Row) {
+	for chunk := range chunks {
+		for _, r := range chunk {
+			l.row(r)
+		}
+	}
+}
+
+func (l *loader) row(r Row) {
+	l.rows++
+	tag, err := l.keys.Tag(r.Place(), r.Sealed)
+	if err != nil {
+		l.err = err
+		return
+	}
+	l.digest.Toggle(tag)
+	plaintext, err := l.keys.Open(r.Place(), r.Sealed)
+	if err != nil {
+		l.reject(r)
+		return
+	}
+	switch r.Table {
+	case TableSecret:
+		l.nextID = max(l.nextID, r.ID)
+		record, err := decodeVersion(plaintext)
+		if err != nil {
+			l.reject(r)
+			return
+		}
+		l.versions = append(l.versions, loaded{record.path, record.first, version{
+			number: record.version, flags: record.flags, created: record.created, changed: record.changed,
+			deleted: record.deleted, values: secret.NewBytes(record.values), row: r.ID, tag: tag,
+		}})
+	case TableShare:
+		record, err := decodeShare(plaintext)
+		if errors.Is(err, errRecord) {
+			l.reject(r)
+			return
+		}
+		if err != nil {
+			l.err = err
+			return
+		}
+		l.shares = append(l.shares, record)
+	default:
+		l.reject(r)
+	}
+}
+
+func (l *loader) reject(r Row) {
+	l.badCount++
+	if len(l.bad) < 5 {
+		l.bad = append(l.bad, fmt.Sprintf("%s %d", r.Table, r.ID))
+	}
+}
+
+func (l *loader) merge(other *loader) {
+	l.digest.Toggle(other.digest)
+	l.rows += other.rows
+	l.nextID = max(l.nextID, other.nextID)
+	l.versions = append(l.versions, other.versions...)
+	l.shares = append(l.shares, other.shares...)
+	l.bad = append(l.bad, other.bad...)
+	l.badCount += other.badCount
+	l.err = errors.Join(l.err, other.err)
+}
+
+// content checks everything that was read against the state row, and sorts it.
+func (l *loader) content(header []byte, state State) (*content, error) {
+	if l.err != nil {
+		return nil, l.err
+	}
+	if l.badCount > 0 {
+		return nil, fmt.Errorf("%w: %d of %d rows do not authenticate or were moved (%s); "+
+			"put a backup in its place", ErrDamaged, l.badCount, l.rows, strings.Join(l.bad[:min(5, len(l.bad))], ", "))
+	}
+	plaintext, err := l.keys.Open(statePlace(), state.Sealed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the state row does not authenticate; put a backup in its place", ErrDamaged)
+	}
+	s, err := decodeState(plaintext)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the state row: %w", ErrDamaged, err)
+	}
+	switch {
+	case s.header != headerHash(header):
+		return nil, fmt.Errorf("%w: the header was changed; put a backup in its place", ErrDamaged)
+	case s.sequence != state.Sequence:
+		return nil, fmt.Errorf("%w: it says that it is at commit %d, but its state row is of commit %d; "+
+			"put a backup in its place", ErrDamaged, state.Sequence, s.sequence)
+	case s.rows > l.rows:
+		return nil, fmt.Errorf("%w: %d of %d rows are missing; put a backup in its place",
+			ErrDamaged, s.rows-l.rows, s.rows)
+	case s.rows < l.rows:
+		return nil, fmt.Errorf("%w: %d rows are there that do not belong to it; put a backup in its place",
+			ErrDamaged, l.rows-s.rows)
+	case s.digest != l.digest:
+		return nil, fmt.Errorf("%w: all %d rows authenticate, but one or more were replaced by older "+
+			"copies of themselves; put a backup in its place", ErrDamaged, l.rows)
+	}
+	secrets, err := assemble(l.versions)
+	if err != nil {
+		return nil, err
+	}
+	return &content{secrets: secrets, shares: l.shares, state: s, nextID: l.nextID + 1}, nil
+}
+
+// assemble makes entries out of versions.
+func assemble(versions []loaded) (*index, error) {
+	slices.SortFunc(versions, func(a, b loaded) int {
+		if c := strings.Compare(a.path, b.path); c != 0 {
+			return c
+		}
+		return int(a.number) - int(b.number)
+	})
+	secrets := &index{}
+	for at := 0; at < len(versions); {
+		path := versions[at].path
+		e := &entry{first: versions[at].first}
+		end := at
+		for ; end < len(versions) && versions[end].path == path; end++ {
+			if end > at && versions[end].number == versions[end-1].number {
+				return nil, fmt.Errorf("%w: a secret has version %d twice", ErrDamaged, versions[end].number)
+			}
+		}
+		e.versions = make([]version, 0, end-at)
+		for _, v := range versions[at:end] {
+			e.versions = append(e.versions, v.version)
+		}
+		secrets.Load(path, e)
+		at = end
+	}
+	return secrets, nil
+}
