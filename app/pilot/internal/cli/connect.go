@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+
+	"github.com/spiffe/spike/app/pilot/internal/identity"
+	"github.com/spiffe/spike/internal/client"
+	"github.com/spiffe/spike/internal/role"
+)
+
+// session is a client of Nexus under one identity.
+type session struct {
+	*client.Client
+	config Config
+	id     spiffeid.ID
+	role   role.Role
+}
+
+// connect picks the identity with the role that a command needs. With orAny the
+// first identity will do where there is none with the role: the server decides.
+func (a *app) connect(ctx context.Context, need role.Role, orAny bool) (*session, error) {
+	config, err := a.Config()
+	if err != nil {
+		return nil, &Failure{
+			Code: Usage, What: "A setting is unusable.", Why: err.Error(),
+			Next: []string{"Correct or unset it, and try again. Nothing was sent."}, Err: err,
+		}
+	}
+	held, err := identity.Fetch(ctx, config.WorkloadAPI, config.IdentityTimeout)
+	if err != nil {
+		return nil, noIdentity(&config, need, err)
+	}
+	svid, err := identity.Pick(held.SVIDs, &config.Roles, need)
+	if err != nil && orAny {
+		svid, err = held.SVIDs[0], nil
+	}
+	if err != nil {
+		return nil, missingRole(&config, err)
+	}
+	return &session{
+		Client: client.New(client.Config{
+			URL: config.NexusURL, SVID: x509svid.Source(svid), Bundles: held.Bundles,
+			Expect: func(id spiffeid.ID) bool { return config.Roles.Of(id) == role.Nexus },
+		}),
+		config: config, id: svid.ID, role: config.Roles.Of(svid.ID),
+	}, nil
+}
+
+// wanted is the SPIFFE ID of a role in the first domain where it counts.
+func wanted(config *Config, r role.Role) string {
+	return fmt.Sprintf("spiffe://%s/spike/pilot/role/%s", config.Roles.Pilot[0], r)
+}
+
+func noIdentity(config *Config, need role.Role, err error) error {
+	f := &Failure{Code: Unreachable, What: "This program cannot get its identity.", Err: err}
+	where := "The Workload API at " + config.WorkloadAPI
+	start := "Start it (a SPIRE agent, or the local identity provider), or correct SPIFFE_ENDPOINT_SOCKET."
+	switch {
+	case errors.Is(err, context.Canceled):
+		return interrupted(err)
+	case errors.Is(err, identity.ErrNoAddress):
+		f.Why = "SPIFFE_ENDPOINT_SOCKET is not set, so there is no Workload API to ask."
+		f.Next = []string{"Set it to the Workload API's address: export SPIFFE_ENDPOINT_SOCKET=unix:///path/to/api.sock"}
+	case errors.Is(err, identity.ErrBadAddress):
+		f.Why = fmt.Sprintf("SPIFFE_ENDPOINT_SOCKET is %q, which is not the address of a Workload API.", config.WorkloadAPI)
+		f.Next = []string{"Write an absolute path, with three slashes: unix:///path/to/api.sock"}
+	case errors.Is(err, identity.ErrNotIssued):
+		f.Code, f.What = Denied, "This program has no identity."
+		f.Why = fmt.Sprintf("%s answered, and has no entry for this program: %s, running as uid %d.",
+			where, executable(), os.Getuid())
+		f.Next = []string{
+			"Add an entry for it with the SPIFFE ID " + wanted(config, need) + ".",
+			fmt.Sprintf("SPIRE: selectors unix:uid:%d and unix:path:%s. Local provider: uid: %d and path: %s in its entries file.",
+				os.Getuid(), executable(), os.Getuid(), executable()),
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		f.Why = where + " is not there: no such file."
+		f.Next = []string{start}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		f.Why = where + " is not running: the connection was refused."
+		f.Next = []string{start}
+	case errors.Is(err, fs.ErrPermission):
+		f.Why = fmt.Sprintf("%s may not be opened by uid %d: permission denied.", where, os.Getuid())
+		f.Next = []string{"Give this user access to the socket and to the folders above it."}
+	default:
+		f.Why = where + " did not answer as it should: " + err.Error() + "."
+		f.Next = []string{start, "If it is only slow, raise SPIKE_SPIFFE_SOURCE_TIMEOUT (now " + config.IdentityTimeout.String() + ")."}
+	}
+	return f
+}
+
+func missingRole(config *Config, err error) error {
+	var missing *identity.MissingRoleError
+	if !errors.As(err, &missing) {
+		return err
+	}
+	offered := make([]string, len(missing.Offered))
+	for i, id := range missing.Offered {
+		offered[i] = "  " + id.String()
+	}
+	return &Failure{
+		Code: Denied,
+		What: fmt.Sprintf("None of this program's identities has the role %s, which this command needs.", missing.Want),
+		Why:  "The Workload API offers:\n" + strings.Join(offered, "\n"),
+		Next: []string{
+			fmt.Sprintf("Register %s (or an ID below it) for %s, uid %d.", wanted(config, missing.Want), executable(), os.Getuid()),
+			"Roles count in these trust domains only: " + domains(config) + ".",
+		},
+		Err: err,
+	}
+}
+
+func domains(config *Config) string {
+	list := make([]string, len(config.Roles.Pilot))
+	for i, td := range config.Roles.Pilot {
+		list[i] = td.Name()
+	}
+	return strings.Join(list, ", ")
+}
+
+func executable() string {
+	path, err := os.Executable()
+	if err != nil {
+		return os.Args[0]
+	}
+	return path
+}

@@ -1,0 +1,231 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/client"
+	"github.com/spiffe/spike/internal/mtls"
+	"github.com/spiffe/spike/internal/role"
+)
+
+// explain turns the error of a call into what a person needs. What says what
+// did not work: "The secret was not written."
+func (s *session) explain(ctx context.Context, what string, err error) error {
+	f := &Failure{Code: Failed, What: what, Err: err}
+	nexus := "Nexus at " + s.config.NexusURL.String()
+	switch {
+	case errors.Is(err, context.Canceled):
+		return interrupted(err)
+	case errors.Is(err, client.ErrUntrusted):
+		f.Code = Unreachable
+		f.Why = untrusted(s, err)
+		f.Next = []string{"Check SPIKE_NEXUS_API_URL, SPIKE_TRUST_ROOT and SPIKE_TRUST_ROOT_NEXUS. Nothing was sent to that server."}
+	case errors.Is(err, client.ErrRefused):
+		f.Code = Denied
+		f.Why = fmt.Sprintf("%s does not accept the identity %s: it has expired, or its trust domain is not trusted there.", nexus, s.id)
+		f.Next = []string{"Check the clocks, and that Nexus's SPIKE_TRUST_ROOT names the domain " + s.id.TrustDomain().Name() + "."}
+	case errors.Is(err, client.ErrUnreachable):
+		f.Code = Unreachable
+		f.Why = fmt.Sprintf("%s does not answer: %v.", nexus, root(err))
+		f.Next = []string{"Start Nexus, or correct SPIKE_NEXUS_API_URL."}
+	case errors.Is(err, client.ErrUnsendable):
+		f.Code = Usage
+		f.Why = "The request " + root(err).Error() + "."
+	case errors.Is(err, client.ErrProtocol):
+		f.Why = nexus + " gave an answer that this program does not understand: " + root(err).Error() + "."
+		f.Next = []string{"Compare the versions of spike and nexus: spike --version, nexus --version."}
+	case errors.Is(err, api.ErrNotReady):
+		s.notReady(ctx, f)
+	case errors.Is(err, api.ErrUninitialized):
+		f.Code = NotReady
+		f.Why = "This Nexus has no cluster: its store is empty."
+		f.Next = []string{
+			"Is the right data folder mounted? (SPIKE_NEXUS_DATA_DIR)",
+			"Only to make a new cluster, an administrator runs: spike operator init",
+		}
+	case errors.Is(err, api.ErrUnauthorized):
+		f.Code = Denied
+		f.Why = fmt.Sprintf("Nexus does not allow %s to do this.", s.id)
+		f.Next = []string{"Use an identity with the role that is needed, or ask an administrator."}
+	case errors.Is(err, api.ErrNotFound):
+		f.Code = NotFound
+		f.Why = "Nexus has no such thing."
+	case errors.Is(err, api.ErrVersionConflict):
+		f.Code = Conflict
+		f.Why = "Someone else changed it first."
+	case errors.Is(err, api.ErrNoRootKeyBackend):
+		f.Why = "This Nexus keeps everything in memory under a throw-away key (SPIKE_NEXUS_BACKEND_STORE=memory)."
+		f.Next = []string{"It needs neither init nor recovery shards: it is open as it is."}
+	case errors.Is(err, api.ErrBadRequest):
+		f.Why = "Nexus did not accept the request as valid."
+		f.Next = []string{"Compare the versions of spike and nexus: spike --version, nexus --version."}
+	case errors.Is(err, api.ErrInternal):
+		f.Why = "Nexus had a fault of its own."
+		f.Next = []string{"Ask for its state: spike operator status", "Its log says what happened."}
+	default:
+		f.Why = err.Error() + "."
+	}
+	return f
+}
+
+// explainWrite is explain for what changes something: where no answer came, or
+// one that does not tell, it may have been done.
+func (s *session) explainWrite(ctx context.Context, what string, err error) error {
+	explained := s.explain(ctx, what, err)
+	var f *Failure
+	if !errors.As(explained, &f) || !errors.Is(err, client.ErrUnanswered) && !errors.Is(err, api.ErrInternal) {
+		return explained
+	}
+	if f.What == what {
+		f.What = strings.TrimSuffix(what, ".") + ", as far as is known."
+	}
+	f.Why = joined(f.Why, "The request had been sent: whether it was carried out is not known.")
+	f.Next = append(f.Next, "Look at what is there before you repeat it.")
+	return f
+}
+
+// root is the innermost cause: the last of each chain.
+func root(err error) error {
+	for {
+		switch wrapped := err.(type) { //nolint:errorlint // walks the chain itself
+		case interface{ Unwrap() error }:
+			if inner := wrapped.Unwrap(); inner != nil {
+				err = inner
+				continue
+			}
+		case interface{ Unwrap() []error }:
+			if inner := wrapped.Unwrap(); len(inner) > 0 {
+				err = inner[len(inner)-1]
+				continue
+			}
+		}
+		return err
+	}
+}
+
+func untrusted(s *session, err error) string {
+	server := "What answers at " + s.config.NexusURL.String()
+	if errors.Is(err, mtls.ErrWrongPeer) {
+		return server + " has an identity, but not that of a Nexus: " + reason(err) + "."
+	}
+	return server + " cannot prove to be Nexus: " + reason(err) + "."
+}
+
+// reason is what err says after the sentinel of package client.
+func reason(err error) string {
+	var e *client.Error
+	if errors.As(err, &e) {
+		err = e.Err
+	}
+	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // takes one level apart
+		inner := many.Unwrap()
+		return inner[len(inner)-1].Error()
+	}
+	return err.Error()
+}
+
+func interrupted(err error) error {
+	return &Failure{Code: Failed, What: "Interrupted.", Err: err}
+}
+
+// notReady says why Nexus is not open. Only an administrator may ask it.
+func (s *session) notReady(ctx context.Context, f *Failure) {
+	f.Code = NotReady
+	f.Why = "Nexus has no root key yet: it is not initialized, or locked and looking for its Keepers."
+	f.Next = []string{"An administrator sees why: spike operator status"}
+	if s.role != role.Superuser {
+		return
+	}
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	status, err := s.status(ctx)
+	if err != nil {
+		// It was asked to explain another failure, and that one is told.
+		return
+	}
+	f.Why, f.Next = situation(&status)
+}
+
+// situation says in sentences why Nexus is not open, and what to do about it.
+func situation(status *api.OperatorStatusResponse) (why string, next []string) {
+	why = sentence(status.Reason)
+	switch status.State {
+	case api.StateUninitialized:
+		return joined("Nexus has no cluster yet.", why), []string{
+			"To make a new cluster: spike operator init",
+			"If there should be one: is the right data folder mounted? (SPIKE_NEXUS_DATA_DIR)",
+		}
+	case api.StateLocked:
+		return joined("Nexus is locked: it does not have its root key.", why, keeperSummary(status)), unlock(status)
+	case api.StateOpen:
+		return "Nexus has become ready meanwhile.", []string{"Try again."}
+	case api.StateFailed:
+		return joined("Nexus has stopped serving after a fault.", why), []string{
+			"Look at its log, remove the cause, and restart it.",
+		}
+	}
+	return joined(fmt.Sprintf("Nexus is in the state %q.", status.State), why), []string{"More: spike operator status"}
+}
+
+func keeperSummary(status *api.OperatorStatusResponse) string {
+	answer, hold := 0, 0
+	for _, k := range status.Keepers {
+		if k.Reachable {
+			answer++
+		}
+		if k.Holds == api.HoldsShare {
+			hold++
+		}
+	}
+	if len(status.Keepers) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Of %d Keepers %d answer, and %d hold their share; %d shares are needed.",
+		len(status.Keepers), answer, hold, status.Threshold)
+}
+
+func unlock(status *api.OperatorStatusResponse) (next []string) {
+	var away []string
+	for _, k := range status.Keepers {
+		if !k.Reachable {
+			away = append(away, k.URL)
+		}
+	}
+	if len(away) > 0 {
+		next = append(next, "Start the Keepers that do not answer: "+strings.Join(away, ", ")+
+			"\nNexus opens by itself once enough of them have their share.")
+	}
+	needed := "enough"
+	if status.Threshold > 0 {
+		needed = fmt.Sprint(status.Threshold)
+	}
+	return append(next, fmt.Sprintf("If Keepers were restarted, they are empty. Feed in %s recovery shards: spike operator restore", needed))
+}
+
+// sentence makes a reason begin with a capital and end with a full stop.
+func sentence(s string) string {
+	if s == "" {
+		return ""
+	}
+	s = strings.ToUpper(s[:1]) + s[1:]
+	if !strings.HasSuffix(s, ".") {
+		s += "."
+	}
+	return s
+}
+
+func joined(sentences ...string) string {
+	var out []string
+	for _, s := range sentences {
+		if s != "" {
+			out = append(out, s)
+		}
+	}
+	return strings.Join(out, "\n")
+}

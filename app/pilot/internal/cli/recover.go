@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/spiffe/spike/app/pilot/internal/paper"
+	"github.com/spiffe/spike/app/pilot/internal/render"
+	"github.com/spiffe/spike/internal/role"
+)
+
+func (a *app) operatorRecover() *cobra.Command {
+	var dir string
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "recover",
+		Short: "Write the recovery shards to files, one each",
+		Long: `Write the recovery shards to a folder, each to a file of its own (shard-1.txt and
+so on, mode 0600, in a folder that is yours alone). Shards are never shown.
+
+The folder must be new, empty, or, with --force, have an older set and nothing
+else. The whole set is written, or nothing changes.
+
+It needs an identity with the role recover.`,
+		Args:              none(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.recover(cmd, dir, force)
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "", "the folder (default SPIKE_PILOT_RECOVERY_DIR, or ~/.spike/recover)")
+	cmd.Flags().BoolVar(&force, "force", false, "replace an older set that is in the folder")
+	return cmd
+}
+
+func (a *app) recover(cmd *cobra.Command, dir string, force bool) error {
+	ctx := cmd.Context()
+	dir, err := a.recoveryDir(dir)
+	if err != nil {
+		return err
+	}
+	// Shards are not taken out of Nexus unless there is a place for them.
+	if err := paper.CheckFolder(dir, force); err != nil {
+		return explainPaper(err)
+	}
+	s, err := a.connect(ctx, role.Recover, false)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	res, err := s.OperatorRecover(ctx)
+	if err != nil {
+		return s.explain(ctx, "No recovery shards were written.", err)
+	}
+	set := paper.Set{
+		Cluster: render.Clean(res.Cluster), KeyID: render.Clean(res.KeyID),
+		Threshold: res.Threshold, Made: time.Now(), Shards: res.Shards,
+	}
+	defer set.Wipe()
+	files, err := paper.Write(dir, &set, force)
+	if err != nil {
+		return explainPaper(err)
+	}
+	err = a.print(func(w io.Writer) error {
+		for _, file := range files {
+			if _, err := fmt.Fprintln(w, file); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	needed := "As many as the cluster's threshold"
+	if set.Threshold > 0 {
+		needed = fmt.Sprintf("Any %d", set.Threshold)
+	}
+	a.tell(`
+Wrote %s of the cluster %s, key %s.
+%s of them, together with the cluster's data, are every secret in it.
+
+  - Give each file to a different person, and have it kept offline: printed, or
+    on a medium of its own.
+  - Then delete the files here: shred -u %s
+  - To bring the cluster back, each holder runs: spike operator restore`,
+		render.Count(len(files), "recovery shard"), set.Cluster, set.KeyID, needed, filepath.Join(dir, "shard-*.txt"))
+	return err
+}
+
+// recoveryDir returns the folder as an absolute path.
+func (a *app) recoveryDir(flag string) (string, error) {
+	if flag == "" {
+		dir, err := a.RecoveryDir()
+		if err != nil {
+			return "", &Failure{
+				Code: Usage, What: "There is no folder for the recovery shards.", Why: err.Error(),
+				Next: []string{"Name one: spike operator recover --dir FOLDER"}, Err: err,
+			}
+		}
+		return dir, nil
+	}
+	dir, err := filepath.Abs(flag)
+	if err != nil {
+		return "", &Failure{Code: Usage, What: "The folder cannot be used.", Why: err.Error(), Err: err}
+	}
+	return dir, nil
+}
+
+func explainPaper(err error) error {
+	f := &Failure{Code: Failed, What: "No recovery shards were written.", Why: sentence(err.Error()), Err: err}
+	switch {
+	case errors.Is(err, paper.ErrOlderSet):
+		f.Code = Conflict
+		f.Next = []string{
+			"If that set is still good, there is nothing to do.",
+			"To replace it: spike operator recover --force. To keep both: --dir ANOTHER-FOLDER.",
+		}
+	case errors.Is(err, paper.ErrFolder):
+		f.Next = []string{"Name another folder: spike operator recover --dir FOLDER"}
+	}
+	return f
+}

@@ -1,0 +1,203 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/spiffe/spike/app/pilot/internal/paper"
+	"github.com/spiffe/spike/app/pilot/internal/render"
+	"github.com/spiffe/spike/app/pilot/internal/terminal"
+	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/role"
+	"github.com/spiffe/spike/internal/shard"
+)
+
+func (a *app) operatorRestore() *cobra.Command {
+	var files []string
+	cmd := &cobra.Command{
+		Use:   "restore",
+		Short: "Feed in a recovery shard, to bring a locked cluster back",
+		Long: `Feed a recovery shard in. When enough are collected, Nexus opens.
+
+A shard is the line spike:INDEX:HEX. It is read from a hidden prompt on a
+terminal, and from standard input otherwise; empty lines and lines that begin
+with # are passed over, so a whole shard file can be given. With --file, which
+can be repeated, it is read from files instead. A shard that is refused does
+not count, and does no harm.
+
+It needs an identity with the role restore.`,
+		Example: `  spike operator restore
+  spike operator restore < shard-1.txt
+  spike operator restore --file shard-1.txt --file shard-2.txt`,
+		Args:              none(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.restore(cmd, files)
+		},
+	}
+	cmd.Flags().StringArrayVar(&files, "file", nil, "a file with a shard; can be repeated")
+	return cmd
+}
+
+func (a *app) restore(cmd *cobra.Command, files []string) error {
+	ctx := cmd.Context()
+	// Nobody is asked for a shard that could not be sent, and a file is looked at
+	// before anything else is done.
+	shards, err := readShards(files)
+	defer func() { wipe(shards) }()
+	if err != nil {
+		return notAShard(err)
+	}
+	s, err := a.connect(ctx, role.Restore, false)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if len(files) == 0 {
+		shards, err = a.askForShards(ctx)
+		if errors.Is(err, context.Canceled) {
+			return interrupted(err)
+		}
+		if err != nil {
+			return notAShard(err)
+		}
+	}
+	return a.feed(ctx, s, shards)
+}
+
+func readShards(files []string) (shards []paper.Shard, err error) {
+	for _, file := range files {
+		more, err := paper.ReadFile(file)
+		shards = append(shards, more...)
+		if err != nil {
+			return shards, err
+		}
+	}
+	return shards, nil
+}
+
+func (a *app) askForShards(ctx context.Context) ([]paper.Shard, error) {
+	if !terminal.Is(a.In) {
+		return paper.Read(terminal.Reader(ctx, a.In), "standard input")
+	}
+	const longest = 256
+	// A whole file can be pasted: its head is taken note of and passed over.
+	var head paper.Head
+	line, err := terminal.ReadHidden(ctx, a.In, a.Err, "Recovery shard (not shown): ", longest, func(line []byte) bool {
+		head.Note(line)
+		return paper.Skip(line)
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer clear(line)
+	index, value, err := shard.ParseLine(line)
+	if err != nil {
+		return nil, err
+	}
+	return []paper.Shard{{Head: head, Index: index, Value: value, From: "the terminal"}}, nil
+}
+
+func wipe(shards []paper.Shard) {
+	for i := range shards {
+		shards[i].Value = shard.Value{}
+	}
+}
+
+func notAShard(err error) error {
+	f := &Failure{
+		Code: Usage, What: "There is no shard that could be sent.", Why: sentence(err.Error()), Err: err,
+		Next: []string{"A shard is a line such as spike:1:… with 64 hex digits, in the file that spike operator recover wrote.", "Nothing was sent."},
+	}
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+		f.Next = []string{"Nothing was sent."}
+	}
+	return f
+}
+
+// feed sends the shards one after the other. One that is refused does not keep
+// the others from being sent.
+func (a *app) feed(ctx context.Context, s *session, shards []paper.Shard) error {
+	refused, missing, code := 0, "More are", Failed
+	for i := range shards {
+		given := &shards[i]
+		res, err := s.OperatorRestore(ctx, api.OperatorRestoreRequest{
+			ID: given.Index, Shard: given.Value, Strict: true, Cluster: given.Cluster, KeyID: given.KeyID,
+		})
+		switch {
+		case err == nil && res.Restored && res.Collected == 0:
+			a.tell("Nexus is open: it has its root key, and no shard was needed.")
+			return nil
+		case err == nil && res.Restored:
+			a.tell("Shard %d was accepted. Nexus has its root key again.", given.Index)
+			return nil
+		case err == nil:
+			a.tell("Shard %d was accepted: %d collected, %d more needed.", given.Index, res.Collected, res.Remaining)
+			missing = render.Count(res.Remaining, "more shard") + " still"
+			continue
+		}
+		explained := s.explainRestore(ctx, given, err)
+		var f *Failure
+		if len(shards) == 1 || !isRefusal(err) || !errors.As(explained, &f) {
+			return explained
+		}
+		Report(a.Err, explained)
+		refused, code = refused+1, f.Code
+	}
+	if refused > 0 {
+		return &Failure{
+			Code: code,
+			What: fmt.Sprintf("Refused: %d of %d shards. %s needed.", refused, len(shards), missing),
+			Next: []string{"Have the missing ones fed in: spike operator restore"},
+		}
+	}
+	a.tell("Nexus stays locked until then. The next holder runs: spike operator restore")
+	return nil
+}
+
+// isRefusal reports whether err is about this shard, and not about all.
+func isRefusal(err error) bool {
+	for _, refusal := range []error{api.ErrShardCorrupt, api.ErrShardForeign, api.ErrShardStale, api.ErrShardDuplicate} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *session) explainRestore(ctx context.Context, given *paper.Shard, err error) error {
+	f := &Failure{
+		Code: Failed, Err: err,
+		What: fmt.Sprintf("Shard %d (from %s) was refused, and does not count.", given.Index, given.From),
+	}
+	switch {
+	case errors.Is(err, api.ErrShardCorrupt):
+		f.Why = "It is not what was handed out under this index: a digit, or the index, is wrong."
+		if given.Cluster == "" {
+			f.Why += "\nOr it belongs to another cluster or an older key, which its line alone does not tell."
+		}
+		f.Next = []string{"Compare it with the original, digit by digit, and try again."}
+	case errors.Is(err, api.ErrShardForeign):
+		f.Why = "It belongs to another cluster."
+		f.Next = []string{"The head of a shard file names its cluster. Does SPIKE_NEXUS_API_URL point at the right Nexus?"}
+	case errors.Is(err, api.ErrShardStale):
+		f.Why = "It belongs to a root key that is no longer in use."
+		f.Next = []string{"Look for the newer set, which was exported after the root key changed."}
+	case errors.Is(err, api.ErrShardDuplicate):
+		f.Code = Conflict
+		f.Why = "The same shard was fed in before; each counts once."
+		f.Next = []string{"Another holder's shard is needed."}
+	case errors.Is(err, api.ErrTooManyAttempts):
+		f.What = strings.Replace(f.What, "was refused", "was not looked at", 1)
+		f.Why = "There were too many attempts within a minute."
+		f.Next = []string{"Wait a minute and try again. What was collected is still there."}
+	default:
+		return s.explainWrite(ctx, "The shard was not fed in.", err)
+	}
+	return f
+}

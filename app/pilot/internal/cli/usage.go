@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// usage returns a failure of the one who typed the command.
+func usage(cmd *cobra.Command, format string, args ...any) error {
+	return &Failure{
+		Code: Usage,
+		What: fmt.Sprintf(format, args...),
+		Next: []string{"Usage: " + cmd.UseLine(), "More: " + cmd.CommandPath() + " --help"},
+	}
+}
+
+// arguments demands between low and high arguments; high below zero is any
+// number. An argument is never repeated: it may be a secret in a wrong place.
+func arguments(low, high int, want string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < low:
+			return usage(cmd, "An argument is missing: %s takes %s.", cmd.CommandPath(), want)
+		case high >= 0 && len(args) > high:
+			return usage(cmd, "There are %d arguments, and %s takes %s.", len(args), cmd.CommandPath(), want)
+		}
+		return nil
+	}
+}
+
+func none() cobra.PositionalArgs { return arguments(0, 0, "none") }
+
+// group makes cmd a command that has others and does nothing by itself. Cobra
+// would show its help for any word that follows, and call that a success.
+func group(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usage(cmd, "%s needs a command: %s.", cmd.CommandPath(), strings.Join(names(cmd), ", "))
+		}
+		return unknown(cmd, args[0])
+	}
+	return cmd
+}
+
+func unknown(cmd *cobra.Command, word string) error {
+	f := &Failure{
+		Code: Usage,
+		What: fmt.Sprintf("%s has no command %q.", cmd.CommandPath(), word),
+		Why:  "Its commands are: " + strings.Join(names(cmd), ", ") + ".",
+	}
+	if close := cmd.SuggestionsFor(word); len(close) > 0 {
+		f.Next = append(f.Next, "Did you mean: "+cmd.CommandPath()+" "+strings.Join(close, ", ")+"?")
+	}
+	f.Next = append(f.Next, "More: "+cmd.CommandPath()+" --help")
+	return f
+}
+
+func names(cmd *cobra.Command) []string {
+	var list []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() || c.Name() == "help" {
+			list = append(list, c.Name())
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// flagError says what is wrong with a flag without repeating what may be a
+// value that begins with a dash.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknownFlag *pflag.NotExistError
+	var noValue *pflag.ValueRequiredError
+	var badValue *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknownFlag) && unknownFlag.GetSpecifiedShortnames() != "":
+		return usage(cmd, "There is no flag -%s. (A value that begins with a dash goes after --.)",
+			unknownFlag.GetSpecifiedName())
+	case errors.As(err, &unknownFlag):
+		return usage(cmd, "There is no flag --%s.", unknownFlag.GetSpecifiedName())
+	case errors.As(err, &noValue):
+		return usage(cmd, "The flag --%s needs a value.", noValue.GetFlag().Name)
+	case errors.As(err, &badValue):
+		return usage(cmd, "The flag --%s cannot be %q: %v.", badValue.GetFlag().Name, badValue.GetValue(), errors.Unwrap(badValue))
+	}
+	return usage(cmd, "A flag is malformed.")
+}
+
+// helpCommand replaces cobra's, which calls an unknown topic a success.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "help [COMMAND…]",
+		Short:             "Explain a command",
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found := cmd.Root()
+			for _, word := range args {
+				i := slices.IndexFunc(found.Commands(), func(c *cobra.Command) bool { return c.Name() == word })
+				if i < 0 {
+					return unknown(found, word)
+				}
+				found = found.Commands()[i]
+			}
+			// A command that was not run has not got these flags yet.
+			found.InitDefaultHelpFlag()
+			found.InitDefaultVersionFlag()
+			return found.Help()
+		},
+	}
+}
+
+// format is the value of the flag --output.
+type format string
+
+const (
+	text       format = "text"
+	jsonFormat format = "json"
+)
+
+func (f *format) String() string { return string(*f) }
+
+// Type is what help calls the flag's value.
+func (*format) Type() string { return "FORMAT" }
+
+func (f *format) Set(s string) error {
+	switch format(s) {
+	case text, jsonFormat:
+		*f = format(s)
+		return nil
+	}
+	return errors.New("it is text or json")
+}
+
+func outputFlag(cmd *cobra.Command) *format {
+	f := text
+	cmd.Flags().VarP(&f, "output", "o", "text or json")
+	complete(cmd, "output", string(text), string(jsonFormat))
+	return &f
+}
+
+// complete offers values for a flag.
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // the flag was added a line above
+	}
+}

@@ -1,0 +1,205 @@
+// Package paper has recovery shards as people keep them: one file each, with a
+// head that says what it is and how many are needed.
+package paper
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spiffe/spike/internal/shard"
+)
+
+// Set is every recovery shard of one root key.
+type Set struct {
+	Cluster, KeyID string
+	Threshold      int // 0 when it is not known
+	Made           time.Time
+	Shards         map[int]shard.Value // by index, from 1
+}
+
+// Check says whether a set is one that can bring a cluster back.
+func (s *Set) Check() error {
+	if len(s.Shards) == 0 {
+		return errors.New("there are no shards in it")
+	}
+	if len(s.Shards) < s.Threshold {
+		return fmt.Errorf("%d shards are needed and there are only %d", s.Threshold, len(s.Shards))
+	}
+	seen := map[shard.Value]bool{{}: true} // no share is zero
+	for i, v := range s.Shards {
+		if i < 1 || i > 255 || seen[v] {
+			return fmt.Errorf("shard %d is not a valid one", i)
+		}
+		seen[v] = true
+	}
+	return nil
+}
+
+// Wipe forgets the shards.
+func (s *Set) Wipe() { clear(s.Shards) }
+
+// Write writes the set to dir, a file per shard (mode 0600) in a folder that is
+// its owner's alone, and returns the files in the order of their indexes.
+// Either the whole set is there afterwards, on disk, or nothing has changed.
+func Write(dir string, set *Set, force bool) (files []string, err error) {
+	if err := set.Check(); err != nil {
+		return nil, err
+	}
+	if err := CheckFolder(dir, force); err != nil {
+		return nil, err
+	}
+	parent := filepath.Dir(dir)
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	fresh, err := os.MkdirTemp(parent, "."+filepath.Base(dir)+".new-") // mode 0700
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	defer func() {
+		// After success it has become dir, and there is nothing to remove.
+		err = errors.Join(err, os.RemoveAll(fresh))
+	}()
+	for _, index := range slices.Sorted(maps.Keys(set.Shards)) {
+		name := fmt.Sprintf("shard-%d.txt", index)
+		content := set.page(index)
+		err := writeFile(filepath.Join(fresh, name), content)
+		clear(content)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, filepath.Join(dir, name))
+	}
+	if err := syncFolder(fresh); err != nil {
+		return nil, err
+	}
+	if err := replace(fresh, dir); err != nil {
+		return nil, err
+	}
+	return files, nil
+}
+
+func (s *Set) page(index int) []byte {
+	needed := "as many as the cluster's threshold"
+	if s.Threshold > 0 {
+		needed = fmt.Sprintf("%d of %d", s.Threshold, len(s.Shards))
+	}
+	out := fmt.Appendf(nil, `# SPIKE recovery shard %d of %d
+# cluster:   %s
+# key:       %s
+# index:     %d
+# threshold: %s
+# made:      %s
+#
+# Whoever has %s of these shards and the cluster's data can read every
+# secret. Give each to a different person. To bring a cluster back, its holder
+# runs: spike operator restore
+`, index, len(s.Shards), s.Cluster, s.KeyID, index, needed, s.Made.UTC().Format(time.RFC3339), needed)
+	value := s.Shards[index]
+	line := shard.Line(index, &value)
+	clear(value[:])
+	defer clear(line)
+	// Room for the whole page at once leaves no shorter copy behind.
+	page := make([]byte, 0, len(out)+len(line)+1)
+	return append(append(append(page, out...), line...), '\n')
+}
+
+func writeFile(name string, content []byte) (err error) {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if _, err := f.Write(content); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// Head is what the remarks above a shard say about it.
+type Head struct {
+	Cluster, KeyID string
+}
+
+// Note takes up what a line says, if it is a remark that says something.
+func (h *Head) Note(line []byte) {
+	text := strings.TrimSpace(string(line))
+	if cluster, ok := strings.CutPrefix(text, "# cluster:"); ok {
+		*h = Head{Cluster: strings.TrimSpace(cluster)}
+	}
+	if key, ok := strings.CutPrefix(text, "# key:"); ok {
+		h.KeyID = strings.TrimSpace(key)
+	}
+}
+
+// Shard is one shard as it was read.
+type Shard struct {
+	Head
+	Index int
+	Value shard.Value
+	From  string // where it was read: a file and line
+}
+
+// maxPage is far more than a shard and any remarks about it.
+const maxPage = 64 << 10
+
+// Skip reports whether a line is empty or a remark.
+func Skip(line []byte) bool {
+	line = bytes.TrimSpace(line)
+	return len(line) == 0 || line[0] == '#'
+}
+
+// Read reads the shards in r, one a line, without remarks. name is what errors
+// call it; they never repeat a line.
+func Read(r io.Reader, name string) ([]Shard, error) {
+	content, err := io.ReadAll(io.LimitReader(r, maxPage+1))
+	defer clear(content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if len(content) > maxPage {
+		return nil, fmt.Errorf("%s: %w: it is larger than %d KiB", name, shard.ErrFormat, maxPage>>10)
+	}
+	var shards []Shard
+	var head Head
+	lines := bufio.NewScanner(bytes.NewReader(content))
+	lines.Buffer(nil, maxPage+1)
+	for n := 1; lines.Scan(); n++ {
+		if Skip(lines.Bytes()) {
+			head.Note(lines.Bytes())
+			continue
+		}
+		from := fmt.Sprintf("%s, line %d", name, n)
+		index, value, err := shard.ParseLine(lines.Bytes())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", from, err)
+		}
+		shards = append(shards, Shard{Head: head, Index: index, Value: value, From: from})
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if len(shards) == 0 {
+		return nil, fmt.Errorf("%s: %w: there is no line spike:INDEX:HEX in it", name, shard.ErrFormat)
+	}
+	return shards, nil
+}
+
+// ReadFile reads the shards in a file.
+func ReadFile(name string) (shards []Shard, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return Read(f, strings.TrimSpace(name))
+}

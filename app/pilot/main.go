@@ -1,0 +1,19 @@
+// Command spike is SPIKE's command line: it keeps secrets in Nexus and operates
+// the cluster.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spiffe/spike/app/pilot/internal/cli"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal ends a command in an orderly way, a second one at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(cli.Report(os.Stderr, run(ctx, os.Args[1:])))
+}

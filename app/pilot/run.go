@@ -1,0 +1,22 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/spiffe/spike/app/pilot/internal/cli"
+	"github.com/spiffe/spike/internal/buildinfo"
+)
+
+func run(ctx context.Context, args []string) error {
+	root := cli.New(cli.Deps{
+		Version:     buildinfo.Version("spike"),
+		In:          os.Stdin,
+		Out:         os.Stdout,
+		Err:         os.Stderr,
+		Config:      loadConfig,
+		RecoveryDir: loadRecoveryDir,
+	})
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
+}
