@@ -18,7 +18,7 @@ import (
 // itself answered is one of package api's sentinels.
 var (
 	// ErrUnreachable means that no answer came: no connection, or none in time.
-	ErrUnreachable = errors.New("Nexus cannot be reached")
+	ErrUnreachable = errors.New("cannot reach Nexus")
 	// ErrUnanswered accompanies ErrUnreachable when the request had been sent:
 	// whether it was carried out is not known.
 	ErrUnanswered = errors.New("the request was sent, but no answer came")
