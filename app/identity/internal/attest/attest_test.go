@@ -254,6 +254,25 @@ func TestMatches(t *testing.T) {
 	}
 }
 
+// Another file can be mounted over a name, and a container has names of its own:
+// that the kernel shows the entry's very text says nothing.
+func TestNamesDoNotCount(t *testing.T) {
+	exe := filepath.Join(folder(t), "program")
+	program(t, exe)
+	program(t, exe+"2")
+	other, err := fileID(exe + "2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := Caller{UID: uint32(os.Geteuid()), ExeName: exe, exe: other}
+	if seen.Matches(own(exe)) {
+		t.Error("matches by name")
+	}
+	if !seen.Matches(own(exe + "2")) {
+		t.Error("does not match by file")
+	}
+}
+
 func TestReplacedFileIsNotRecognised(t *testing.T) {
 	exe := filepath.Join(folder(t), "program")
 	program(t, exe)
