@@ -28,7 +28,7 @@ func bare(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	}
 	var out, errs bytes.Buffer
 	cmd := exec.Command(path, args...)
-	cmd.Env = []string{"GOCOVERDIR=" + t.TempDir()}
+	cmd.Env = []string{quickExit, "GOCOVERDIR=" + t.TempDir()}
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	// A failure to run at all shows as a code of -1.
 	_ = cmd.Run()

@@ -127,10 +127,7 @@ func identities(ts *testscript.TestScript, _ bool, args []string) {
 
 // stored PATH KEY FILE compares what Nexus has with a file, byte for byte.
 func stored(ts *testscript.TestScript, _ bool, args []string) {
-	w := in(ts)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	versions := w.secrets[args[0]]
+	versions := in(ts).stored(args[0])
 	if len(versions) == 0 {
 		ts.Fatalf("%s is not there", args[0])
 	}

@@ -96,8 +96,7 @@ func (s *session) end() (int, string) {
 func TestShardAtAHiddenPrompt(t *testing.T) {
 	w := newWorld(t)
 	defer w.close()
-	w.identities = []string{"/spike/pilot/role/restore"}
-	w.state = api.StateLocked
+	w.become(api.StateLocked, "/spike/pilot/role/restore")
 	const digits = "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1"
 
 	s := onTerminal(t, w, "operator", "restore")
@@ -131,8 +130,8 @@ func TestValueAtAHiddenPrompt(t *testing.T) {
 	if code != 0 || strings.Contains(seen, "hunter") {
 		t.Errorf("exit code %d: %q", code, seen)
 	}
-	if got := w.secrets["web/db"][0]["password"]; got != "hunter2" {
-		t.Errorf("stored %q", got)
+	if got := w.stored("web/db"); len(got) != 1 || got[0]["password"] != "hunter2" {
+		t.Error("it was not stored as it was typed")
 	}
 
 	// On a terminal a newline follows the value, so that the prompt does not.
@@ -168,7 +167,7 @@ func TestPromptIsLeft(t *testing.T) {
 			}
 		})
 	}
-	if len(w.secrets) != 0 {
+	if len(w.stored("web/db")) != 0 {
 		t.Error("something was written")
 	}
 }

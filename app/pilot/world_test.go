@@ -79,8 +79,26 @@ func (w *world) close() {
 	}
 }
 
+// quickExit keeps the race detector from sleeping a second at the end of every
+// command.
+const quickExit = "GORACE=atexit_sleep_ms=10"
+
 func (w *world) environment() []string {
-	return []string{"SPIFFE_ENDPOINT_SOCKET=unix://" + w.socket, "SPIKE_NEXUS_API_URL=https://" + w.addr}
+	return []string{quickExit, "SPIFFE_ENDPOINT_SOCKET=unix://" + w.socket, "SPIKE_NEXUS_API_URL=https://" + w.addr}
+}
+
+// become puts Nexus into a state and issues the identities with these paths.
+func (w *world) become(state string, identities ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.state, w.identities = state, identities
+}
+
+// stored returns every version of a secret.
+func (w *world) stored(path string) []api.Values {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.secrets[path])
 }
 
 func (w *world) startAPI() {
@@ -258,7 +276,7 @@ func (w *world) status() api.OperatorStatusResponse {
 		},
 	}
 	if w.state == api.StateUninitialized {
-		res.Reason = "the store is empty"
+		res.Reason = "there is no cluster in the data folder yet"
 		for i := range res.Keepers {
 			res.Keepers[i].Holds = api.HoldsNothing
 		}
@@ -266,7 +284,7 @@ func (w *world) status() api.OperatorStatusResponse {
 	}
 	res.Cluster, res.KeyID, res.Threshold, res.Shards = "c-1", "k-1", 2, 3
 	if w.state == api.StateLocked {
-		res.Reason = "too few shares from Keepers"
+		res.Reason = "1 of the 3 Keepers has its share, and 2 are needed"
 		res.Keepers[1].Holds = api.HoldsNothing
 		res.Collected = len(w.collected)
 		return res
@@ -298,7 +316,7 @@ func (w *world) restore(r *http.Request) (any, error) {
 	case w.state == api.StateUninitialized:
 		return nil, api.ErrUninitialized
 	case w.state == api.StateOpen:
-		return api.OperatorRestoreResponse{Restored: true}, nil
+		return api.OperatorRestoreResponse{Collected: threshold, Restored: true}, nil
 	case req.Cluster != "" && req.Cluster != "c-1":
 		return nil, api.ErrShardForeign
 	case req.KeyID != "" && req.KeyID != "k-1":

@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/spiffe/spike/app/pilot/internal/render"
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/client"
 	"github.com/spiffe/spike/internal/mtls"
@@ -157,12 +159,12 @@ func situation(status *api.OperatorStatusResponse) (why string, next []string) {
 	why = sentence(status.Reason)
 	switch status.State {
 	case api.StateUninitialized:
-		return joined("Nexus has no cluster yet.", why), []string{
+		return cmp.Or(why, "Nexus has no cluster yet."), []string{
 			"To make a new cluster: spike operator init",
 			"If there should be one: is the right data folder mounted? (SPIKE_NEXUS_DATA_DIR)",
 		}
 	case api.StateLocked:
-		return joined("Nexus is locked: it does not have its root key.", why, keeperSummary(status)), unlock(status)
+		return joined("Nexus is locked.", why, keeperSummary(status)), unlock(status)
 	case api.StateOpen:
 		return "Nexus has become ready meanwhile.", []string{"Try again."}
 	case api.StateFailed:
@@ -174,20 +176,16 @@ func situation(status *api.OperatorStatusResponse) (why string, next []string) {
 }
 
 func keeperSummary(status *api.OperatorStatusResponse) string {
-	answer, hold := 0, 0
+	if len(status.Keepers) == 0 {
+		return ""
+	}
+	answer := 0
 	for _, k := range status.Keepers {
 		if k.Reachable {
 			answer++
 		}
-		if k.Holds == api.HoldsShare {
-			hold++
-		}
 	}
-	if len(status.Keepers) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("Of %d Keepers %d answer, and %d hold their share; %d shares are needed.",
-		len(status.Keepers), answer, hold, status.Threshold)
+	return fmt.Sprintf("%d of %s answer.", answer, render.Count(len(status.Keepers), "Keeper"))
 }
 
 func unlock(status *api.OperatorStatusResponse) (next []string) {

@@ -130,11 +130,9 @@ func (a *app) feed(ctx context.Context, s *session, shards []paper.Shard) error 
 			ID: given.Index, Shard: given.Value, Strict: true, Cluster: given.Cluster, KeyID: given.KeyID,
 		})
 		switch {
-		case err == nil && res.Restored && res.Collected == 0:
-			a.tell("Nexus is open: it has its root key, and no shard was needed.")
-			return nil
 		case err == nil && res.Restored:
-			a.tell("Shard %d was accepted. Nexus has its root key again.", given.Index)
+			// Whether this shard did it, or it was open before, the answer does not tell.
+			a.tell("Nexus is open: it has its root key. No more shards are needed.")
 			return nil
 		case err == nil:
 			a.tell("Shard %d was accepted: %d collected, %d more needed.", given.Index, res.Collected, res.Remaining)
