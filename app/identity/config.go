@@ -143,6 +143,7 @@ func parse(args []string, lookup func(string) (string, bool)) (settings, error) 
 	return s, nil
 }
 
+// usage is an error that ends with exitUsage and points at the help.
 func usage(format string, args ...any) error {
 	return fmt.Errorf("%s; %w", fmt.Sprintf(format, args...), errUsage)
 }

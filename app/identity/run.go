@@ -31,6 +31,7 @@ const (
 	healthTime = 5 * time.Second
 )
 
+// run does what the command line says; ctx ends a serving provider.
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) error {
 	s, err := parse(args, lookup)
 	if err != nil {
@@ -54,6 +55,8 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 	return err
 }
 
+// check reads the entries as run would. That a named executable is not there yet
+// is worth a note, and no fault: it may be built later.
 func check(s settings, stdout, stderr io.Writer) error {
 	set, err := entry.NewSource(s.entries, owner()).Load()
 	if err != nil {

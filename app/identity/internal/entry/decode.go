@@ -95,6 +95,8 @@ func decode(name string, content []byte) (*document, error) {
 	return doc, nil
 }
 
+// parse returns the tree of the one document that a file may hold. A second one
+// would be dropped silently, with the entries in it.
 func parse(content []byte) (*yaml.Node, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(content))
 	var doc, second yaml.Node
@@ -137,6 +139,9 @@ func (d *decoder) mapping(n *yaml.Node, what string, known ...string) map[string
 	return values
 }
 
+// scalar returns a single value as it was written, and false after a complaint.
+// Quoted or not makes no difference, so that types are decided here and not by
+// YAML's rules.
 func (d *decoder) scalar(n *yaml.Node, key string) (string, bool) {
 	switch {
 	case n.Kind != yaml.ScalarNode:
@@ -207,6 +212,7 @@ func (d *decoder) entry(n *yaml.Node) rawEntry {
 	}
 	e.uid = d.number(keys["uid"], "uid")
 	e.gid = d.number(keys["gid"], "gid")
+	// An identity must be meant for someone: an executable, or a user by number.
 	switch {
 	case keys["path"] != nil || keys["uid"] != nil:
 	case keys["gid"] != nil:

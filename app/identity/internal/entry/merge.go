@@ -41,6 +41,8 @@ func merge(docs []*document, owner uint32) (*Set, error) {
 		return nil, errors.Join(errs...)
 	}
 
+	// A doubled entry changes nothing for callers, but whoever takes one of the two
+	// out believes that the identity is gone.
 	seen := map[selectors]string{}
 	for _, doc := range docs {
 		for _, raw := range doc.entries {
@@ -66,6 +68,7 @@ func merge(docs []*document, owner uint32) (*Set, error) {
 	return set, nil
 }
 
+// resolve completes an entry by what the whole set and the provider say.
 func resolve(raw rawEntry, file string, td spiffeid.TrustDomain, owner uint32) (Entry, error) {
 	e := Entry{Path: raw.path, UID: owner, GID: raw.gid, Place: place(file, raw.line)}
 	if raw.uid != nil {
@@ -82,6 +85,7 @@ func resolve(raw rawEntry, file string, td spiffeid.TrustDomain, owner uint32) (
 	return e, nil
 }
 
+// place is how errors and notes point at an entry.
 func place(file string, line int) string {
 	return fmt.Sprintf("%s:%d", file, line)
 }

@@ -80,6 +80,8 @@ func (s *Source) Watch(ctx context.Context, interval time.Duration, logger *slog
 	}
 }
 
+// read returns the contents in the order of the files. It reports every file that
+// cannot be read or trusted, not the first alone.
 func (s *Source) read() ([][]byte, error) {
 	contents := make([][]byte, 0, len(s.files))
 	var errs []error
@@ -128,6 +130,7 @@ func sum(contents [][]byte, err error) digest {
 	return digest(h.Sum(nil))
 }
 
+// readFile reads a file that nobody but its owner and group can have written.
 func readFile(name string) ([]byte, error) {
 	if err := checkFolders(name); err != nil {
 		return nil, err

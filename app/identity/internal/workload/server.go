@@ -133,6 +133,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, creds credent
 	case <-ctx.Done():
 	}
 
+	// Streams end by themselves; a graceful stop alone would wait for them.
 	close(s.stopping)
 	stopped := make(chan struct{})
 	go func() {

@@ -105,6 +105,7 @@ func takeLock(socket string) (*os.File, error) {
 	}
 }
 
+// alreadyListening is what the second of two providers says.
 func alreadyListening(socket string) error {
 	return fmt.Errorf("another identity provider is listening on %s; stop it first, or choose another socket with --socket", socket)
 }
@@ -130,6 +131,8 @@ func (s *Socket) bind() error {
 	return nil
 }
 
+// removeStale asks the socket itself: a refused connection is the kernel's word
+// that nobody listens. Whatever else comes back is not a reason to remove it.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {

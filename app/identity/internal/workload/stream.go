@@ -66,6 +66,8 @@ func (s *Server) follow(ctx context.Context, deliver func(*state, []spiffeid.ID)
 	}
 	defer s.streams.Give(caller.UID())
 	for {
+		// The channel belongs to the state: a change after this line wakes wait, so
+		// that none is missed.
 		now, changed := s.current()
 		seen := caller.Look()
 		ids := identities(seen, now)
@@ -83,6 +85,8 @@ func (s *Server) follow(ctx context.Context, deliver func(*state, []spiffeid.ID)
 	}
 }
 
+// callerOf returns what the transport credentials found out. Anything else would
+// be a server that was put together wrongly, and gets no identity.
 func callerOf(ctx context.Context) (*attest.Peer, error) {
 	if p, ok := peer.FromContext(ctx); ok {
 		if caller, ok := p.AuthInfo.(*attest.Peer); ok {
