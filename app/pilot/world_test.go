@@ -287,6 +287,8 @@ func (w *world) status() api.OperatorStatusResponse {
 		res.Reason = "1 of the 3 Keepers has its share, and 2 are needed"
 		res.Keepers[1].Holds = api.HoldsNothing
 		res.Collected = len(w.collected)
+		short := -1
+		res.Spare = &short
 		return res
 	}
 	res.Spare, res.Secrets, res.Started = &spare, &secrets, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

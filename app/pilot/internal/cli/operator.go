@@ -217,7 +217,7 @@ func writeStatus(w io.Writer, status *api.OperatorStatusResponse, color bool) er
 	if err := render.Table(w, []string{"KEEPER", "URL", "REACHABLE", "HOLDS", "DETAIL"}, rows); err != nil {
 		return err
 	}
-	if status.Spare != nil {
+	if status.Spare != nil && status.State == api.StateOpen {
 		_, err = fmt.Fprintf(w, "\n%s\n", spare(*status.Spare))
 	}
 	return err
