@@ -39,6 +39,8 @@ func (a *app) connect(ctx context.Context, need role.Role, orAny bool) (*session
 	if err != nil {
 		return nil, noIdentity(&config, need, err)
 	}
+	// Other roles of this program are left unused: a command has no more rights
+	// than it needs.
 	svid, err := identity.Pick(held.SVIDs, &config.Roles, need)
 	if err != nil && orAny {
 		svid, err = held.SVIDs[0], nil
@@ -60,6 +62,8 @@ func wanted(config *Config, r role.Role) string {
 	return fmt.Sprintf("spiffe://%s/spike/pilot/role/%s", config.Roles.Pilot[0], r)
 }
 
+// noIdentity explains why the Workload API gave none, and what an entry for this
+// program would need. Nexus has not been asked anything yet.
 func noIdentity(config *Config, need role.Role, err error) error {
 	f := &Failure{Code: Unreachable, What: "This program cannot get its identity.", Err: err}
 	where := "The Workload API at " + config.WorkloadAPI
@@ -98,6 +102,8 @@ func noIdentity(config *Config, need role.Role, err error) error {
 	return f
 }
 
+// missingRole lists what was offered: the usual mistake is an entry for another
+// role, or one in a domain where roles do not count.
 func missingRole(config *Config, err error) error {
 	var missing *identity.MissingRoleError
 	if !errors.As(err, &missing) {
@@ -119,6 +125,7 @@ func missingRole(config *Config, err error) error {
 	}
 }
 
+// domains lists where Pilot's roles count.
 func domains(config *Config) string {
 	list := make([]string, len(config.Roles.Pilot))
 	for i, td := range config.Roles.Pilot {
@@ -127,6 +134,8 @@ func domains(config *Config) string {
 	return strings.Join(list, ", ")
 }
 
+// executable is the path that an entry would name. The Workload API sees the
+// same one, unless it looks from another container.
 func executable() string {
 	path, err := os.Executable()
 	if err != nil {

@@ -23,6 +23,8 @@ func (s *session) explain(ctx context.Context, what string, err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return interrupted(err)
+	// What failed on the way comes first: those errors may wrap causes that are
+	// also in the list below.
 	case errors.Is(err, client.ErrUntrusted):
 		f.Code = Unreachable
 		f.Why = untrusted(s, err)
@@ -110,6 +112,7 @@ func root(err error) error {
 	}
 }
 
+// untrusted says what the server is instead.
 func untrusted(s *session, err error) string {
 	server := "What answers at " + s.config.NexusURL.String()
 	if errors.Is(err, mtls.ErrWrongPeer) {
@@ -131,6 +134,7 @@ func reason(err error) string {
 	return err.Error()
 }
 
+// interrupted is for a command that was told to stop, by a signal or a key.
 func interrupted(err error) error {
 	return &Failure{Code: Failed, What: "Interrupted.", Err: err}
 }
@@ -175,6 +179,8 @@ func situation(status *api.OperatorStatusResponse) (why string, next []string) {
 	return joined(fmt.Sprintf("Nexus is in the state %q.", status.State), why), []string{"More: spike operator status"}
 }
 
+// keeperSummary counts the Keepers that answer. What they hold is in the reason
+// that Nexus gives.
 func keeperSummary(status *api.OperatorStatusResponse) string {
 	if len(status.Keepers) == 0 {
 		return ""
@@ -188,6 +194,8 @@ func keeperSummary(status *api.OperatorStatusResponse) string {
 	return fmt.Sprintf("%d of %s answer.", answer, render.Count(len(status.Keepers), "Keeper"))
 }
 
+// unlock lists the ways out of a locked Nexus, the one that needs no people
+// first.
 func unlock(status *api.OperatorStatusResponse) (next []string) {
 	var away []string
 	for _, k := range status.Keepers {
@@ -218,6 +226,7 @@ func sentence(s string) string {
 	return s
 }
 
+// joined puts sentences on lines of their own, and leaves empty ones out.
 func joined(sentences ...string) string {
 	var out []string
 	for _, s := range sentences {

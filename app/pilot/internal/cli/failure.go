@@ -13,7 +13,8 @@ import (
 // the documentation list them.
 type Code int
 
-// The exit codes.
+// The exit codes. 2 promises that nothing was sent. 4 and 6 divide what a script can cure by
+// waiting (6) from what a person must change (4).
 const (
 	Done        Code = 0
 	Failed      Code = 1
@@ -47,6 +48,7 @@ func Report(w io.Writer, err error) int {
 	}
 	var f *Failure
 	if !errors.As(err, &f) {
+		// Something that no command foresaw; its own words are all there is.
 		f = &Failure{Code: Failed, What: err.Error()}
 	}
 	var out strings.Builder
@@ -65,6 +67,8 @@ func Report(w io.Writer, err error) int {
 	return int(f.Code)
 }
 
+// paragraph writes text beside its label, and further lines below it in the
+// same column.
 func paragraph(out *strings.Builder, label, text string) {
 	if text == "" {
 		return

@@ -71,6 +71,8 @@ brings the secrets back. With an identity of the role recover:
 	return err
 }
 
+// explainInit says why no cluster was made. Each refusal protects one that may
+// exist, so none of them suggests a way around it without saying what is lost.
 func (s *session) explainInit(ctx context.Context, err error) error {
 	const nothing = "No cluster was made, and nothing was changed."
 	f := &Failure{Code: Conflict, What: nothing, Err: err}
@@ -176,6 +178,8 @@ It needs an identity with the role superuser.`,
 	return cmd
 }
 
+// writeStatus writes the state for people. What Nexus does not know, because it
+// is not open, is left out rather than shown as zero.
 func writeStatus(w io.Writer, status *api.OperatorStatusResponse, color bool) error {
 	secrets, started := "", ""
 	if status.Secrets != nil {
@@ -223,6 +227,7 @@ func writeStatus(w io.Writer, status *api.OperatorStatusResponse, color bool) er
 	return err
 }
 
+// threshold says what is enough to bring the root key back.
 func threshold(status *api.OperatorStatusResponse) string {
 	if status.Threshold == 0 {
 		return ""
@@ -231,6 +236,7 @@ func threshold(status *api.OperatorStatusResponse) string {
 		status.Threshold, render.Count(status.Shards, "recovery shard"))
 }
 
+// spare says what one more loss would mean, the thing that an operator looks for.
 func spare(n int) string {
 	switch {
 	case n > 0:
@@ -242,6 +248,7 @@ func spare(n int) string {
 		render.Count(-n, "Keeper"))
 }
 
+// state names the state, in a colour on a terminal.
 func state(name string, color bool) string {
 	if !color {
 		return name

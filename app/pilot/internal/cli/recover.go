@@ -44,7 +44,8 @@ func (a *app) recover(cmd *cobra.Command, dir string, force bool) error {
 	if err != nil {
 		return err
 	}
-	// Shards are not taken out of Nexus unless there is a place for them.
+	// Shards are not taken out of Nexus unless there is a place for them. The
+	// folder is checked again when it is written to.
 	if err := paper.CheckFolder(dir, force); err != nil {
 		return explainPaper(err)
 	}
@@ -61,6 +62,7 @@ func (a *app) recover(cmd *cobra.Command, dir string, force bool) error {
 		Cluster: render.Clean(res.Cluster), KeyID: render.Clean(res.KeyID),
 		Threshold: res.Threshold, Made: time.Now(), Shards: res.Shards,
 	}
+	// The set shares its map with the answer, so both are wiped.
 	defer set.Wipe()
 	files, err := paper.Write(dir, &set, force)
 	if err != nil {
@@ -109,6 +111,7 @@ func (a *app) recoveryDir(flag string) (string, error) {
 	return dir, nil
 }
 
+// explainPaper says why a folder was not written to. The folder is as it was.
 func explainPaper(err error) error {
 	f := &Failure{Code: Failed, What: "No recovery shards were written.", Why: sentence(err.Error()), Err: err}
 	switch {

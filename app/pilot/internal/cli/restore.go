@@ -70,6 +70,8 @@ func (a *app) restore(cmd *cobra.Command, files []string) error {
 	return a.feed(ctx, s, shards)
 }
 
+// readShards reads all files before any shard is sent. What was read before an
+// error is returned as well, to be wiped.
 func readShards(files []string) (shards []paper.Shard, err error) {
 	for _, file := range files {
 		more, err := paper.ReadFile(file)
@@ -81,6 +83,8 @@ func readShards(files []string) (shards []paper.Shard, err error) {
 	return shards, nil
 }
 
+// askForShards reads standard input: one shard from a person, who holds no more,
+// or any number from a pipe.
 func (a *app) askForShards(ctx context.Context) ([]paper.Shard, error) {
 	if !terminal.Is(a.In) {
 		return paper.Read(terminal.Reader(ctx, a.In), "standard input")
@@ -103,12 +107,14 @@ func (a *app) askForShards(ctx context.Context) ([]paper.Shard, error) {
 	return []paper.Shard{{Head: head, Index: index, Value: value, From: "the terminal"}}, nil
 }
 
+// wipe forgets the shards. Copies that JSON and TLS made are out of reach.
 func wipe(shards []paper.Shard) {
 	for i := range shards {
 		shards[i].Value = shard.Value{}
 	}
 }
 
+// notAShard is for input that never left this program.
 func notAShard(err error) error {
 	f := &Failure{
 		Code: Usage, What: "There is no shard that could be sent.", Why: sentence(err.Error()), Err: err,
@@ -168,6 +174,8 @@ func isRefusal(err error) bool {
 	return false
 }
 
+// explainRestore says why a shard was refused. The shard itself is never shown;
+// its index and where it was read are enough to find it.
 func (s *session) explainRestore(ctx context.Context, given *paper.Shard, err error) error {
 	f := &Failure{
 		Code: Failed, Err: err,

@@ -37,6 +37,8 @@ type Deps struct {
 // app is what every command has.
 type app struct{ Deps }
 
+// rootHelp is where exit codes and settings are documented; they are a contract
+// with scripts.
 const rootHelp = `spike keeps secrets in Nexus and operates the cluster.
 
 Who you are follows from this program's SPIFFE identity: there is no password
@@ -63,6 +65,7 @@ Environment:
   SPIKE_SPIFFE_SOURCE_TIMEOUT   how long to wait for the Workload API (5s)
   NO_COLOR                      no colour, even on a terminal`
 
+// usageTemplate is shorter than cobra's, and shows the help command as well.
 const usageTemplate = `Usage:
   {{.UseLine}}{{if .HasAvailableSubCommands}}
 
@@ -108,6 +111,7 @@ func New(deps Deps) *cobra.Command {
 			})
 		},
 	})
+	// Cobra would add these two when it runs, too late for what follows.
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
@@ -122,6 +126,7 @@ func New(deps Deps) *cobra.Command {
 	return root
 }
 
+// each visits cmd and every command below it.
 func each(cmd *cobra.Command, do func(*cobra.Command)) {
 	do(cmd)
 	for _, c := range cmd.Commands() {
@@ -137,6 +142,7 @@ func (a *app) print(write func(io.Writer) error) error {
 	if err == nil {
 		_, err = a.Out.Write(out.Bytes())
 	}
+	// What was printed may be a secret, and this copy is not needed any more.
 	clear(out.Bytes())
 	if err != nil {
 		return &Failure{Code: Failed, What: "The output could not be written.", Why: err.Error() + ".", Err: err}
@@ -149,4 +155,6 @@ func (a *app) tell(format string, args ...any) {
 	_, _ = fmt.Fprintf(a.Err, format+"\n", args...)
 }
 
+// color reports whether data may be coloured: on a terminal, unless the user
+// does not want it.
 func (a *app) color(config Config) bool { return !config.NoColor && terminal.Is(a.Out) }

@@ -51,11 +51,14 @@ through a file or standard input. Nothing is written unless all pairs are good.`
 	}
 }
 
+// put checks and reads everything before it connects, so that a bad pair means
+// that nothing is sent.
 func (a *app) put(cmd *cobra.Command, path string, args []string) error {
 	ctx := cmd.Context()
 	if err := api.ValidatePath(path); err != nil {
 		f := usageFrom(cmd, err)
 		if strings.Contains(path, "=") {
+			// The path is not repeated: it may be a pair with a password.
 			f.Next = append([]string{"The path comes first, before the pairs."}, f.Next...)
 		}
 		return f
@@ -158,6 +161,7 @@ func (a *app) get(cmd *cobra.Command, args []string, version int, output format)
 			return render.Values(w, values)
 		})
 	}
+	// A key that is not there is told only to someone who may read the secret.
 	value, ok := values[args[1]]
 	if !ok {
 		var keys []string
@@ -182,6 +186,8 @@ func (a *app) get(cmd *cobra.Command, args []string, version int, output format)
 	})
 }
 
+// notThere replaces what is said of anything that is not found by what is true
+// of a secret. Other failures stay as they are.
 func notThere(err error, path string, version int) error {
 	var f *Failure
 	if !errors.As(err, &f) || f.Code != NotFound {
@@ -217,9 +223,10 @@ func (a *app) secretList() *cobra.Command {
 		if err != nil {
 			return s.explain(ctx, "The secrets were not listed.", err)
 		}
+		// Nexus sorts them already; the order is this command's promise.
 		slices.Sort(paths)
 		if len(paths) == 0 {
-			paths = []string{}
+			paths = []string{} // in JSON [] and not null
 			if terminal.Is(a.Out) {
 				a.tell("There are no secrets.")
 			}

@@ -33,6 +33,7 @@ func arguments(low, high int, want string) cobra.PositionalArgs {
 	}
 }
 
+// none refuses any argument. Cobra's own would repeat it.
 func none() cobra.PositionalArgs { return arguments(0, 0, "none") }
 
 // group makes cmd a command that has others and does nothing by itself. Cobra
@@ -49,6 +50,7 @@ func group(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// unknown says which commands there are, and which one is close to word.
 func unknown(cmd *cobra.Command, word string) error {
 	f := &Failure{
 		Code: Usage,
@@ -62,6 +64,7 @@ func unknown(cmd *cobra.Command, word string) error {
 	return f
 }
 
+// names lists the commands below cmd that a person may type.
 func names(cmd *cobra.Command) []string {
 	var list []string
 	for _, c := range cmd.Commands() {
@@ -80,6 +83,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	var noValue *pflag.ValueRequiredError
 	var badValue *pflag.InvalidValueError
 	switch {
+	// Only the first letter of a short one is told: the rest may be a password.
 	case errors.As(err, &unknownFlag) && unknownFlag.GetSpecifiedShortnames() != "":
 		return usage(cmd, "There is no flag -%s. (A value that begins with a dash goes after --.)",
 			unknownFlag.GetSpecifiedName())
@@ -116,7 +120,8 @@ func helpCommand() *cobra.Command {
 	}
 }
 
-// format is the value of the flag --output.
+// format is the value of the flag --output. Being a pflag.Value, it refuses
+// another one before a command runs.
 type format string
 
 const (
@@ -138,6 +143,7 @@ func (f *format) Set(s string) error {
 	return errors.New("it is text or json")
 }
 
+// outputFlag adds --output to a command that has an answer for programs too.
 func outputFlag(cmd *cobra.Command) *format {
 	f := text
 	cmd.Flags().VarP(&f, "output", "o", "text or json")

@@ -58,6 +58,7 @@ func Fetch(ctx context.Context, address string, timeout time.Duration) (*workloa
 	defer cancel()
 	held, err := workloadapi.FetchX509Context(limited, workloadapi.WithAddr(address))
 	switch {
+	// go-spiffe refuses an answer without an SVID, but does not promise to.
 	case err == nil && len(held.SVIDs) == 0:
 		return nil, ErrNotIssued
 	case err == nil:
@@ -79,6 +80,7 @@ func Fetch(ctx context.Context, address string, timeout time.Duration) (*workloa
 	return nil, fmt.Errorf("%w: %w", ErrNoAnswer, err)
 }
 
+// dial connects and hangs up, for its error.
 func dial(address string, timeout time.Duration) error {
 	u, err := url.Parse(address)
 	if err != nil {

@@ -41,8 +41,8 @@ type Pair struct {
 // Parse reads arguments. It reads no file and no input.
 func Parse(args []string) ([]Pair, error) {
 	pairs := make([]Pair, 0, len(args))
-	place := map[string]int{}
-	stdin := 0
+	place := map[string]int{} // of each key, from 1
+	stdin := 0                // the place of the pair that reads it
 	for i, arg := range args {
 		n := i + 1
 		key, value, ok := strings.Cut(arg, "=")
@@ -105,6 +105,7 @@ func Load(pairs []Pair, input func(key string) ([]byte, error)) (api.Values, err
 	return values, nil
 }
 
+// source is what the value's origin is called.
 func (p Pair) source() string {
 	if p.From == File {
 		return "the file " + p.Name
@@ -112,6 +113,7 @@ func (p Pair) source() string {
 	return "standard input"
 }
 
+// encode is the command that stores what is no text.
 func (p Pair) encode() string {
 	if p.From == File {
 		return "base64 -w0 " + p.Name + " | spike secret put PATH KEY=-"

@@ -17,6 +17,8 @@ var (
 	ErrFolder = errors.New("the folder cannot take recovery shards")
 )
 
+// fileName is what a set's files are called. Anything else in a folder is
+// someone's, and not replaced.
 var fileName = regexp.MustCompile(`^shard-[0-9]{1,3}\.txt$`)
 
 // CheckFolder says whether a set can be written to dir: a folder that does not
@@ -113,6 +115,8 @@ func replace(fresh, dir string) error {
 	return nil
 }
 
+// renameError explains the one case that looks like a permission problem and is
+// none: a folder that is a mount point cannot be replaced.
 func renameError(dir string, err error) error {
 	if errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.EXDEV) {
 		return fmt.Errorf("%w: %s is a mount point; name a folder inside it: %w", ErrFolder, dir, err)
@@ -120,6 +124,7 @@ func renameError(dir string, err error) error {
 	return fmt.Errorf("%w: %w", ErrFolder, err)
 }
 
+// syncFolder makes the names in a folder durable, as f.Sync does its content.
 func syncFolder(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {

@@ -88,6 +88,8 @@ func Write(dir string, set *Set, force bool) (files []string, err error) {
 	return files, nil
 }
 
+// page is a file's content: remarks, and one line that [Read] and any program can
+// take as it is. The caller wipes it.
 func (s *Set) page(index int) []byte {
 	needed := "as many as the cluster's threshold"
 	if s.Threshold > 0 {
@@ -113,6 +115,7 @@ func (s *Set) page(index int) []byte {
 	return append(append(append(page, out...), line...), '\n')
 }
 
+// writeFile writes a new file and waits until it is on disk.
 func writeFile(name string, content []byte) (err error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
