@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/url"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/spiffe/spike/internal/keeper"
+	"github.com/spiffe/spike/internal/process"
 	"github.com/spiffe/spike/internal/role"
 )
 
@@ -30,7 +30,7 @@ func health(ctx context.Context, s settings, log *slog.Logger, stdout io.Writer)
 	defer func() { err = errors.Join(err, source.Close()) }()
 	httpClient := keeper.NewHTTPClient(source, source, func(id spiffeid.ID) bool { return s.roles.Of(id) == role.Keeper })
 	defer httpClient.CloseIdleConnections()
-	address := localAddress(s.address)
+	address := process.LocalAddress(s.address)
 	client := keeper.NewClient(keeper.ClientConfig{
 		URL:     &url.URL{Scheme: "https", Host: address},
 		HTTP:    httpClient,
@@ -45,19 +45,4 @@ func health(ctx context.Context, s settings, log *slog.Logger, stdout io.Writer)
 	}
 	_, err = fmt.Fprintf(stdout, "the Keeper at %s is alive\n", address)
 	return err
-}
-
-// localAddress is where a listener on address is reached from here.
-func localAddress(address string) string {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return address
-	}
-	switch host {
-	case "", "0.0.0.0":
-		host = "127.0.0.1"
-	case "::":
-		host = "::1"
-	}
-	return net.JoinHostPort(host, port)
 }

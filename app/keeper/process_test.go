@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-type process struct {
+type keeperProcess struct {
 	t       *testing.T
 	cmd     *exec.Cmd
 	stderr  *lockedBuffer
@@ -77,13 +77,13 @@ func (b *lockedBuffer) String() string {
 }
 
 // start runs the binary with nothing but the settings given.
-func start(t *testing.T, env []string, args ...string) *process {
+func start(t *testing.T, env []string, args ...string) *keeperProcess {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, cmd: exec.Command(path, args...), stderr: &lockedBuffer{}, done: make(chan struct{})}
+	p := &keeperProcess{t: t, cmd: exec.Command(path, args...), stderr: &lockedBuffer{}, done: make(chan struct{})}
 	p.cmd.Env = append([]string{"SPIKE_SYSTEM_LOG_LEVEL=INFO"}, env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.stderr, p.stderr
 	if err := p.cmd.Start(); err != nil {
@@ -105,7 +105,7 @@ func start(t *testing.T, env []string, args ...string) *process {
 }
 
 // says waits until the process has written what re matches.
-func (p *process) says(re string) []string {
+func (p *keeperProcess) says(re string) []string {
 	p.t.Helper()
 	pattern := regexp.MustCompile(re)
 	deadline := time.Now().Add(20 * time.Second)
@@ -128,7 +128,7 @@ func (p *process) says(re string) []string {
 }
 
 // ends waits for the end and returns the exit code.
-func (p *process) ends() int {
+func (p *keeperProcess) ends() int {
 	p.t.Helper()
 	select {
 	case <-p.done:
@@ -154,7 +154,7 @@ func freeAddress(t *testing.T) string {
 }
 
 // running starts a Keeper with an identity and waits until it serves.
-func running(t *testing.T, domain *identitytest.Domain) (p *process, address string, env []string) {
+func running(t *testing.T, domain *identitytest.Domain) (p *keeperProcess, address string, env []string) {
 	t.Helper()
 	socket, _ := startProvider(t, domain,
 		domain.SVID("/spike/nexus", time.Hour), domain.SVID("/spike/keeper", time.Hour))

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"runtime/debug"
-	"syscall"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -16,6 +14,7 @@ import (
 	"github.com/spiffe/spike/internal/buildinfo"
 	"github.com/spiffe/spike/internal/keeper"
 	"github.com/spiffe/spike/internal/mtls"
+	"github.com/spiffe/spike/internal/process"
 	"github.com/spiffe/spike/internal/role"
 	"github.com/spiffe/spike/internal/secret"
 )
@@ -81,8 +80,8 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 
 // serve holds shares until ctx ends.
 func serve(ctx context.Context, s settings, log *slog.Logger) (err error) {
-	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
-		return fmt.Errorf("forbid core files, which could hold the share: %w", err)
+	if err := process.ForbidCore(); err != nil {
+		return err
 	}
 	// A machine that does not let a Keeper lock memory must say so now, and not to
 	// the first Nexus that brings a share.
@@ -97,12 +96,9 @@ func serve(ctx context.Context, s settings, log *slog.Logger) (err error) {
 	debug.SetGCPercent(25)
 
 	// Listening comes before the identity, so that a taken port is told at once.
-	listener, err := net.Listen("tcp", s.address)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%s is taken by another program, perhaps a Keeper that still runs: "+
-			"stop that one, or set SPIKE_KEEPER_TLS_PORT to another port", s.address)
-	} else if err != nil {
-		return fmt.Errorf("listen on %s (SPIKE_KEEPER_TLS_PORT): %w", s.address, err)
+	listener, err := process.Listen(s.address, "SPIKE_KEEPER_TLS_PORT")
+	if err != nil {
+		return err
 	}
 	// The server closes it too; closing it twice is no mistake here.
 	defer func() { _ = listener.Close() }()

@@ -53,6 +53,16 @@ var paths = [...]struct {
 	{"/spike/workload/role/lite", Lite},
 }
 
+// Path returns the SPIFFE ID path of the role, or "" for one that has none.
+func (r Role) Path() string {
+	for _, p := range paths {
+		if p.role == r {
+			return p.path
+		}
+	}
+	return ""
+}
+
 // Domains says where roles count. A role in a domain that is not listed for it
 // makes its holder a plain workload, if Trusted has the domain at all.
 type Domains struct {

@@ -2,8 +2,8 @@
 package shard
 
 import (
+	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -54,26 +54,37 @@ func (v Value) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON reads exactly 32 numbers. The standard library would pad a
-// short array with zeros and cut a long one.
+// short array with zeros, cut a long one, and leave copies behind.
 func (v *Value) UnmarshalJSON(in []byte) error {
-	var numbers []*uint8Number
-	if err := json.Unmarshal(in, &numbers); err != nil {
-		return fmt.Errorf("%w: want an array of %d numbers from 0 to 255", ErrFormat, Size)
+	wrong := fmt.Errorf("%w: want an array of %d numbers from 0 to 255", ErrFormat, Size)
+	in, ok := bytes.CutPrefix(bytes.TrimSpace(in), []byte("["))
+	if !ok {
+		return wrong
 	}
-	if len(numbers) != Size {
-		return fmt.Errorf("%w: %d numbers, want %d", ErrFormat, len(numbers), Size)
+	in, ok = bytes.CutSuffix(in, []byte("]"))
+	if !ok || bytes.Count(in, []byte(",")) != Size-1 {
+		return wrong
 	}
-	for i, n := range numbers {
-		if n == nil {
-			return fmt.Errorf("%w: number %d is null", ErrFormat, i+1)
+	i := 0
+	for field := range bytes.SplitSeq(in, []byte(",")) {
+		// JSON has no leading zeros and no sign before a number; this form has
+		// neither fractions nor exponents.
+		digits := bytes.TrimSpace(field)
+		n := 0
+		for _, c := range digits {
+			if c < '0' || c > '9' || len(digits) > 3 {
+				return wrong
+			}
+			n = 10*n + int(c-'0')
 		}
-		v[i] = byte(*n)
+		if len(digits) == 0 || n > 255 || len(digits) > 1 && digits[0] == '0' {
+			return wrong
+		}
+		v[i] = byte(n)
+		i++
 	}
 	return nil
 }
-
-// uint8Number keeps encoding/json from taking a []uint8 as base64.
-type uint8Number uint8
 
 // Line writes the form that people handle: spike:INDEX:HEX, without a newline.
 // The caller wipes it.

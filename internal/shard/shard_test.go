@@ -38,6 +38,8 @@ func TestJSONRefusesAnythingElse(t *testing.T) {
 	for _, in := range []string{
 		numbers(0), numbers(31), numbers(33), `"` + strings.Repeat("ab", 32) + `"`, "{}", "7",
 		strings.Replace(numbers(32), "1", "256", 1), strings.Replace(numbers(32), "1", "-1", 1),
+		strings.Replace(numbers(32), "1", "01", 1), strings.Replace(numbers(32), "1", "1000", 1),
+		strings.Replace(numbers(32), "1", " ", 1), strings.Replace(numbers(32), "1", "1 1", 1),
 		strings.Replace(numbers(32), "1", "1.5", 1), strings.Replace(numbers(32), "1", "null", 1),
 	} {
 		var v shard.Value
@@ -75,6 +77,31 @@ func TestValueDoesNotPrint(t *testing.T) {
 			}
 		}
 	}
+}
+
+func FuzzJSON(f *testing.F) {
+	v := sample()
+	out, err := json.Marshal(v)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(out)
+	f.Add([]byte("[ 1,\t2 ]"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		var v shard.Value
+		if !json.Valid(in) || json.Unmarshal(in, &v) != nil {
+			return
+		}
+		var loose []int
+		if err := json.Unmarshal(in, &loose); err != nil || len(loose) != shard.Size {
+			t.Fatalf("%s was accepted", in)
+		}
+		for i := range loose {
+			if loose[i] != int(v[i]) {
+				t.Errorf("number %d of %s is %d", i, in, v[i])
+			}
+		}
+	})
 }
 
 func FuzzLine(f *testing.F) {

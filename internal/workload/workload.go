@@ -59,8 +59,8 @@ func Open(ctx context.Context, c Config) (*workloadapi.X509Source, error) {
 	}
 	if c.Domains.Of(svid.ID) != c.Role {
 		return nil, errors.Join(fmt.Errorf("the Workload API gave this program the identity %s, which does not "+
-			"have the role %s here: give it the right entry, or check SPIKE_TRUST_ROOT", svid.ID, c.Role),
-			source.Close())
+			"have the role %s: give it an entry for %s in the trust domain that SPIKE_TRUST_ROOT names first, "+
+			"or check that variable", svid.ID, c.Role, c.Role.Path()), source.Close())
 	}
 	return source, nil
 }
