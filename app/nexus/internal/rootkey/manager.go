@@ -1,0 +1,121 @@
+// Package rootkey gets the root key back after a restart, from Keepers or from
+// people, and keeps the Keepers filled while the vault is open.
+package rootkey
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/spiffe/spike/app/nexus/internal/vault"
+	"github.com/spiffe/spike/internal/keeper"
+)
+
+// Config configures a [Manager].
+type Config struct {
+	Vault   *vault.Vault
+	Keepers []*keeper.Client
+	// Backend is the store's name, for status. HasRootKey is false for a backend
+	// whose key is thrown away with the process.
+	Backend    string
+	HasRootKey bool
+	// Threshold and Shards are for a new cluster: how many shares make the root
+	// key, and how many recovery shards there are.
+	Threshold, Shards int
+	// UpdateInterval is how often a Keeper that is well is looked at.
+	UpdateInterval time.Duration
+	// SearchInterval is the longest pause between two rounds of asking Keepers.
+	SearchInterval time.Duration
+	Version        string // of the program, for status
+	Log            *slog.Logger
+}
+
+// Manager does what operators ask for, and the work of recovery in the
+// background. Its methods are safe for concurrent use.
+type Manager struct {
+	config  Config
+	vault   *vault.Vault
+	log     *slog.Logger
+	started time.Time
+	kicks   map[string]chan struct{} // by Keeper's host:port
+	initing chan struct{}            // holds a token while nobody initializes
+
+	restore collection
+
+	mu   sync.Mutex
+	seen map[string]sighting // by Keeper's URL: as it was last seen
+}
+
+// New returns a manager that does nothing in the background until Run.
+func New(c Config) *Manager {
+	m := &Manager{
+		config: c, vault: c.Vault, log: c.Log, started: time.Now(),
+		kicks: map[string]chan struct{}{}, initing: make(chan struct{}, 1), seen: map[string]sighting{},
+	}
+	m.initing <- struct{}{}
+	for _, k := range c.Keepers {
+		m.kicks[address(k)] = make(chan struct{}, 1)
+	}
+	return m
+}
+
+// address is where a Keeper is dialed: host:port.
+func address(k *keeper.Client) string {
+	port := k.URL().Port()
+	if port == "" {
+		port = "443"
+	}
+	return net.JoinHostPort(k.URL().Hostname(), port)
+}
+
+// Ended tells the manager that a connection to the Keeper at address (host:port)
+// has ended: it looks at that Keeper soon. It never blocks.
+func (m *Manager) Ended(address string) {
+	select {
+	case m.kicks[address] <- struct{}{}:
+	default: // a kick is waiting already, or nobody by that address is ours
+	}
+}
+
+// Run recovers the root key when the vault is locked, and tends the Keepers once
+// it is open. It returns when ctx ends.
+func (m *Manager) Run(ctx context.Context) {
+	defer m.restore.drop()
+	if m.vault.Header() != nil {
+		m.search(ctx)
+	}
+	select {
+	case <-ctx.Done():
+		return
+	case <-m.vault.Opened():
+	}
+	m.restore.drop()
+	var wg sync.WaitGroup
+	for i, k := range m.slots() {
+		if k != nil {
+			wg.Go(func() { m.tend(ctx, i+1, k) })
+		}
+	}
+	wg.Wait()
+}
+
+// slots returns the Keepers in the order of the header, which says whose share
+// is whose, whatever the order in the configuration. One that is not configured
+// is nil.
+func (m *Manager) slots() []*keeper.Client {
+	h := m.vault.Header()
+	if h == nil {
+		return m.config.Keepers
+	}
+	list := make([]*keeper.Client, len(h.Keepers))
+	for i, slot := range h.Keepers {
+		at := slices.IndexFunc(m.config.Keepers, func(k *keeper.Client) bool { return k.URL().String() == slot.URL })
+		if at >= 0 {
+			list[i] = m.config.Keepers[at]
+		}
+	}
+	return list
+}

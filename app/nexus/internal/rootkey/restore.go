@@ -1,0 +1,212 @@
+package rootkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/spiffe/spike/app/nexus/internal/failpoint"
+	"github.com/spiffe/spike/app/nexus/internal/vault"
+	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/keeper"
+	"github.com/spiffe/spike/internal/secret"
+	"github.com/spiffe/spike/internal/shamir"
+	"github.com/spiffe/spike/internal/shard"
+)
+
+const (
+	// restoreTries is how many shards may be tried in a minute.
+	restoreTries = 10
+	// restoreLife is how long an incomplete set is kept.
+	restoreLife = time.Hour
+)
+
+// Recover returns the recovery shards, all of them.
+func (m *Manager) Recover(ctx context.Context, caller vault.Caller) (api.OperatorRecoverResponse, error) {
+	// A backend without a root key to give says so, and not that it will have one.
+	if m.config.HasRootKey && m.vault.State() != api.StateOpen {
+		return api.OperatorRecoverResponse{}, api.ErrNotReady
+	}
+	r, err := m.vault.Begin(ctx, caller, vault.OpOperatorRecover)
+	if err != nil {
+		return api.OperatorRecoverResponse{}, err
+	}
+	res, err := m.recoveryShards()
+	if err = r.Done(ctx, err); err != nil {
+		return api.OperatorRecoverResponse{}, err
+	}
+	return res, nil
+}
+
+func (m *Manager) recoveryShards() (api.OperatorRecoverResponse, error) {
+	if !m.config.HasRootKey {
+		return api.OperatorRecoverResponse{}, api.ErrNoRootKeyBackend
+	}
+	h := m.vault.Header()
+	res := api.OperatorRecoverResponse{
+		Shards:  make(map[int]shard.Value, len(h.Paper)),
+		Cluster: h.Cluster.String(), KeyID: h.KeyID.String(), Threshold: h.Threshold,
+	}
+	for index := 1; index <= len(h.Paper); index++ {
+		value, err := m.vault.Share(keeper.SetPaper, index)
+		if err != nil {
+			return api.OperatorRecoverResponse{}, err
+		}
+		var out shard.Value
+		err = value.Expose(func(b []byte) error {
+			copy(out[:], b)
+			return nil
+		})
+		value.Destroy()
+		if err != nil {
+			return api.OperatorRecoverResponse{}, err
+		}
+		res.Shards[index] = out
+	}
+	return res, nil
+}
+
+// collection is the recovery shards that people have fed in so far.
+type collection struct {
+	mu     sync.Mutex
+	shares []shamir.Share
+	tries  []time.Time // within the last minute
+	expiry *time.Timer
+}
+
+// drop wipes what was collected.
+func (c *collection) drop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dropLocked()
+}
+
+func (c *collection) dropLocked() {
+	shamir.Destroy(c.shares)
+	c.shares = nil
+	if c.expiry != nil {
+		c.expiry.Stop()
+	}
+}
+
+// tryLocked counts a try, and says whether there may be one now.
+func (c *collection) tryLocked(now time.Time) bool {
+	for len(c.tries) > 0 && now.Sub(c.tries[0]) >= time.Minute {
+		c.tries = c.tries[1:]
+	}
+	if len(c.tries) >= restoreTries {
+		return false
+	}
+	c.tries = append(c.tries, now)
+	return true
+}
+
+func (c *collection) hasLocked(index int) bool {
+	for _, s := range c.shares {
+		if s.Index == index {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *collection) size() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.shares)
+}
+
+// Restore takes one recovery shard. The one that completes the threshold opens
+// the vault. A shard that is not this store's is refused and does not count.
+func (m *Manager) Restore(ctx context.Context, caller vault.Caller, req *api.OperatorRestoreRequest) (api.OperatorRestoreResponse, error) {
+	defer clear(req.Shard[:])
+	r, err := m.vault.Begin(ctx, caller, vault.OpOperatorRestore)
+	if err != nil {
+		return api.OperatorRestoreResponse{}, err
+	}
+	// Once a shard is taken, opening is not undone by a caller that goes away.
+	res, err := m.restoreShard(context.WithoutCancel(ctx), req)
+	if err = r.Done(ctx, err); err != nil {
+		return api.OperatorRestoreResponse{}, err
+	}
+	return res, nil
+}
+
+func (m *Manager) restoreShard(ctx context.Context, req *api.OperatorRestoreRequest) (res api.OperatorRestoreResponse, err error) {
+	if !m.config.HasRootKey {
+		return res, api.ErrNoRootKeyBackend
+	}
+	h := m.vault.Header()
+	if h == nil {
+		return res, api.ErrUninitialized
+	}
+	c := &m.restore
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m.vault.State() == api.StateOpen {
+		c.dropLocked()
+		return api.OperatorRestoreResponse{Restored: true}, nil
+	}
+	if !c.tryLocked(time.Now()) {
+		return res, fmt.Errorf("%w: %d in a minute", api.ErrTooManyAttempts, restoreTries)
+	}
+	if err := checkShard(h, req); err != nil {
+		m.log.Warn("a recovery shard was refused", "index", req.ID, "error", err)
+		return res, err
+	}
+	if c.hasLocked(req.ID) {
+		if req.Strict {
+			return res, api.ErrShardDuplicate
+		}
+		return c.progressLocked(h), nil
+	}
+	if err := c.addLocked(req); err != nil {
+		return res, err
+	}
+	m.log.Info("took a recovery shard", "index", req.ID, "collected", len(c.shares), "needed", h.Threshold)
+	failpoint.Hit("restore.collected")
+	if len(c.shares) < h.Threshold {
+		return c.progressLocked(h), nil
+	}
+	err = m.unlock(ctx, h, c.shares)
+	c.dropLocked()
+	if errors.Is(err, vault.ErrWrongKey) {
+		return res, fmt.Errorf("%w: %w", api.ErrShardCorrupt, err)
+	}
+	if err != nil {
+		return res, err
+	}
+	return api.OperatorRestoreResponse{Collected: h.Threshold, Restored: true}, nil
+}
+
+// checkShard says why a shard cannot belong to this store.
+func checkShard(h *vault.Header, req *api.OperatorRestoreRequest) error {
+	switch {
+	case h.Fits(keeper.SetPaper, req.ID, &req.Shard):
+		return nil
+	case req.Cluster != "" && req.Cluster != h.Cluster.String():
+		return api.ErrShardForeign
+	case req.KeyID != "" && req.KeyID != h.KeyID.String():
+		return api.ErrShardStale
+	}
+	return api.ErrShardCorrupt
+}
+
+func (c *collection) addLocked(req *api.OperatorRestoreRequest) error {
+	value, err := secret.NewKey(req.Shard[:])
+	if err != nil {
+		return fmt.Errorf("keep a shard: %w", err)
+	}
+	c.shares = append(c.shares, shamir.Share{Index: req.ID, Value: value})
+	if c.expiry != nil {
+		c.expiry.Stop()
+	}
+	c.expiry = time.AfterFunc(restoreLife, c.drop)
+	return nil
+}
+
+func (c *collection) progressLocked(h *vault.Header) api.OperatorRestoreResponse {
+	return api.OperatorRestoreResponse{Collected: len(c.shares), Remaining: h.Threshold - len(c.shares)}
+}

@@ -1,0 +1,121 @@
+package rootkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/spiffe/spike/app/nexus/internal/vault"
+	"github.com/spiffe/spike/internal/keeper"
+	"github.com/spiffe/spike/internal/secret"
+	"github.com/spiffe/spike/internal/shamir"
+)
+
+// search asks the Keepers again and again until the vault is open, whatever they
+// answered before. A pause is about a tenth of the time spent searching so far:
+// a Keeper that comes back is noticed soon, and nobody is asked in a frenzy.
+func (m *Manager) search(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	pause := &backoff.ExponentialBackOff{
+		InitialInterval: 50 * time.Millisecond, Multiplier: 1.1,
+		RandomizationFactor: 0.1, MaxInterval: m.config.SearchInterval,
+	}
+	pause.Reset()
+	for round := 1; ; round++ {
+		err := m.round(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if round == 1 {
+			m.log.Warn("locked: the Keepers did not give the root key; asking on", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.vault.Opened():
+			return
+		case <-m.vault.Failed():
+			return
+		case <-time.After(pause.NextBackOff()):
+		}
+	}
+}
+
+// round asks all Keepers at once, and opens the vault as soon as enough shares
+// check out: one that hangs holds nobody up.
+func (m *Manager) round(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	h := m.vault.Header()
+	slots := m.slots()
+	found := make(chan shamir.Share)
+	running := 0
+	for i, k := range slots {
+		if k == nil {
+			continue
+		}
+		running++
+		go func() { found <- m.fetch(ctx, h, i+1, k) }()
+	}
+	var shares []shamir.Share
+	defer func() {
+		cancel()
+		for ; running > 0; running-- {
+			s := <-found
+			s.Value.Destroy()
+		}
+		shamir.Destroy(shares)
+	}()
+	for running > 0 {
+		s := <-found
+		running--
+		if !s.Value.Present() {
+			continue
+		}
+		shares = append(shares, s)
+		if len(shares) >= h.Threshold {
+			// What is left of the Keepers' answers is not needed.
+			cancel()
+			// Opening takes its time, and must not end with the search.
+			return m.unlock(context.WithoutCancel(ctx), h, shares)
+		}
+	}
+	return fmt.Errorf("%d of %d shares found, %d needed", len(shares), len(slots), h.Threshold)
+}
+
+// fetch returns the Keeper's share if it is the right one, else one without a value.
+func (m *Manager) fetch(ctx context.Context, h *vault.Header, index int, k *keeper.Client) shamir.Share {
+	held, _, err := m.look(ctx, index, k)
+	defer held.Wipe()
+	none := shamir.Share{Index: index}
+	if err != nil {
+		return none
+	}
+	share := fitting(h, index, &held)
+	if share == nil {
+		return none
+	}
+	value, err := secret.NewKey(share.Value[:])
+	if err != nil {
+		m.log.Error("cannot keep a share", "keeper", k.URL().String(), "error", err)
+		return none
+	}
+	return shamir.Share{Index: index, Value: value}
+}
+
+// unlock combines shares that were checked, and opens the vault with the result.
+func (m *Manager) unlock(ctx context.Context, h *vault.Header, shares []shamir.Share) error {
+	s, err := shamir.Combine(h.Threshold, shares)
+	if err != nil {
+		return fmt.Errorf("combine shares: %w", err)
+	}
+	defer s.Destroy()
+	err = m.vault.Unlock(ctx, s)
+	if errors.Is(err, vault.ErrWrongKey) {
+		m.log.Error("shares that match their digests do not make the root key; the header is damaged", "error", err)
+	}
+	return err
+}

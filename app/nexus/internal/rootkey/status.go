@@ -1,0 +1,93 @@
+package rootkey
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/spiffe/spike/app/nexus/internal/vault"
+	"github.com/spiffe/spike/internal/api"
+)
+
+// Status looks at all Keepers and says how things are.
+func (m *Manager) Status(ctx context.Context, caller vault.Caller) (api.OperatorStatusResponse, error) {
+	r, err := m.vault.Begin(ctx, caller, vault.OpOperatorStatus)
+	if err != nil {
+		return api.OperatorStatusResponse{}, err
+	}
+	res := m.status(ctx)
+	return res, r.Done(ctx, nil)
+}
+
+func (m *Manager) status(ctx context.Context) api.OperatorStatusResponse {
+	keepers := m.lookAtAll(ctx)
+	res := api.OperatorStatusResponse{
+		State: m.vault.State(), Backend: m.config.Backend, Keepers: keepers,
+		Collected: m.restore.size(), Started: m.started.UTC(), Version: m.config.Version,
+	}
+	holding := 0
+	for _, k := range keepers {
+		if k.Holds == api.HoldsShare || k.Holds == api.HoldsPending {
+			holding++
+		}
+	}
+	h := m.vault.Header()
+	if h != nil {
+		res.Cluster, res.KeyID = h.Cluster.String(), h.KeyID.String()
+		res.Threshold, res.Shards = h.Threshold, len(h.Paper)
+		if m.config.HasRootKey {
+			spare := holding - h.Threshold
+			res.Spare = &spare
+		}
+	}
+	if secrets, sequence, ok := m.vault.Size(); ok {
+		res.Secrets, res.Sequence = &secrets, int64(sequence)
+	}
+	res.Reason = m.reason(res.State, holding, h)
+	return res
+}
+
+// lookAtAll asks the Keepers at once; each has the client's time limit.
+func (m *Manager) lookAtAll(ctx context.Context) []api.KeeperStatus {
+	slots := m.slots()
+	list := make([]api.KeeperStatus, len(slots))
+	var wg sync.WaitGroup
+	for i, k := range slots {
+		list[i] = api.KeeperStatus{Index: i + 1, Holds: api.HoldsUnknown}
+		if k == nil {
+			list[i].URL = m.vault.Header().Keepers[i].URL
+			list[i].Detail = "it is not among SPIKE_NEXUS_KEEPER_PEERS"
+			continue
+		}
+		wg.Go(func() {
+			held, s, _ := m.look(ctx, i+1, k)
+			held.Wipe()
+			list[i].URL = k.URL().String()
+			list[i].Reachable, list[i].Holds = s.reachable, s.holds
+			list[i].Detail, list[i].Checked = s.detail, s.at.UTC()
+		})
+	}
+	wg.Wait()
+	return list
+}
+
+func (m *Manager) reason(state string, holding int, h *vault.Header) string {
+	switch state {
+	case api.StateUninitialized:
+		return "there is no cluster in the data folder yet"
+	case api.StateLocked:
+		return fmt.Sprintf("the root key is not known: %d of the %d Keepers have their share, and %d are needed; "+
+			"Nexus opens by itself when enough are back",
+			holding, len(h.Keepers), h.Threshold)
+	case api.StateOpen:
+		switch {
+		case !m.config.HasRootKey:
+			return "serving; everything is lost when this process ends"
+		case holding < h.Threshold:
+			return fmt.Sprintf("serving, but only %d Keepers hold their share and %d are needed: "+
+				"after a restart Nexus would stay locked", holding, h.Threshold)
+		}
+		return "serving"
+	}
+	return "the store failed; Nexus's log says why; start it again"
+}

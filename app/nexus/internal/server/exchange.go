@@ -1,0 +1,109 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"unicode/utf8"
+
+	"github.com/spiffe/spike/app/nexus/internal/vault"
+	"github.com/spiffe/spike/internal/api"
+)
+
+// exchange is one request and its answer.
+type exchange struct {
+	w      http.ResponseWriter
+	r      *http.Request
+	caller vault.Caller
+	log    *slog.Logger
+	room   *room
+}
+
+// decode reads the body into a wire type. Whatever is wrong with it is
+// api.ErrBadRequest.
+func (x *exchange) decode(into any) error {
+	body, err := x.room.read(x.w, x.r)
+	if err != nil {
+		return bad("read the body", err)
+	}
+	trimmed := bytes.TrimSpace(body)
+	switch {
+	case len(trimmed) == 0:
+		return bad("the body is empty", nil)
+	case trimmed[0] != '{':
+		return bad("the body is not a JSON object", nil)
+	case !utf8.Valid(trimmed):
+		// The decoder would put replacement characters into a secret.
+		return bad("the body is not UTF-8", nil)
+	}
+	if err := json.Unmarshal(trimmed, into); err != nil {
+		return bad("decode the body", safeDecodeError(err))
+	}
+	return nil
+}
+
+// safeDecodeError keeps what the caller sent, which may be a secret, out of the
+// log: the decoder's own errors repeat parts of it.
+func safeDecodeError(err error) error {
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Errorf("not JSON at byte %d", syntax.Offset)
+	}
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		return fmt.Errorf("a value of the wrong type at byte %d", kind.Offset)
+	}
+	return errors.New("a field has a value that it cannot have")
+}
+
+func bad(what string, err error) error {
+	if err == nil {
+		return fmt.Errorf("%w: %s", api.ErrBadRequest, what)
+	}
+	return fmt.Errorf("%w: %s: %w", api.ErrBadRequest, what, err)
+}
+
+// fail returns the status and code for err, and logs what the client is not told.
+func (x *exchange) fail(err error) (status int, code api.Code) {
+	status, code = api.Wire(err)
+	level := slog.LevelDebug
+	if status == http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	x.log.Log(x.r.Context(), level, "request failed", "request", x.caller.Request, "caller", x.caller.ID,
+		"route", x.r.URL.Path, "status", status, "code", string(code), "error", err)
+	return status, code
+}
+
+// reply writes the answer as JSON.
+func (x *exchange) reply(status int, answer any) {
+	var body []byte
+	var err error
+	if m, ok := answer.(json.Marshaler); ok {
+		// json.Marshal would check and compact what is known to be in order.
+		body, err = m.MarshalJSON()
+	} else {
+		body, err = json.Marshal(answer)
+	}
+	if err != nil {
+		status, _ = x.fail(fmt.Errorf("encode the answer: %w", err))
+		body = []byte(`{"err":"api_internal_error"}`)
+	}
+	x.w.WriteHeader(status)
+	if _, err := x.w.Write(body); err != nil {
+		x.log.Debug("the caller went away before its answer", "request", x.caller.Request, "error", err)
+	}
+}
+
+// drain is how much of a refused body is read so that the connection can be
+// used again. Past it the connection is closed.
+const drain = 64 << 10
+
+func discard(r *http.Request) {
+	// What is left unread only costs the connection.
+	_, _ = io.CopyN(io.Discard, r.Body, drain)
+}

@@ -1,0 +1,112 @@
+package server
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/spiffe/spike/app/nexus/internal/vault"
+	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/secret"
+)
+
+// route is one operation of the API: a path with an action.
+type route struct {
+	path, action string
+	serve        func(*Server, *exchange)
+}
+
+// routes lists everything that Nexus answers. Each goes through the vault, which
+// decides and audits; a test walks this list to see that none does not.
+func routes() []route {
+	return []route{
+		{api.PathSecret, api.ActionPut, handle((*Server).putSecret)},
+		{api.PathSecret, api.ActionGet, handle((*Server).getSecret)},
+		{api.PathSecret, api.ActionList, handle((*Server).listSecrets)},
+		{api.PathOperatorInit, api.ActionPut, handle((*Server).operatorInit)},
+		{api.PathOperatorStatus, api.ActionPut, handle((*Server).operatorStatus)},
+		{api.PathOperatorRecover, api.ActionPut, handle((*Server).operatorRecover)},
+		{api.PathOperatorRestore, api.ActionPut, handle((*Server).operatorRestore)},
+	}
+}
+
+// answer is what a route answers with: a wire type whose Err can be set.
+type answer[T any] interface {
+	*T
+	SetErr(api.Code)
+}
+
+// handle makes a route of a function from request to answer.
+func handle[Req, Res any, A answer[Res]](f func(*Server, context.Context, vault.Caller, *Req) (Res, error)) func(*Server, *exchange) {
+	return func(s *Server, x *exchange) {
+		var req Req
+		res, err := func() (res Res, err error) {
+			if err := x.decode(&req); err != nil {
+				return res, err
+			}
+			return f(s, x.r.Context(), x.caller, &req)
+		}()
+		if err != nil {
+			status, code := x.fail(err)
+			var empty Res
+			A(&empty).SetErr(code)
+			x.reply(status, &empty)
+			return
+		}
+		x.reply(http.StatusOK, &res)
+	}
+}
+
+func (s *Server) putSecret(ctx context.Context, caller vault.Caller, req *api.SecretPutRequest) (api.SecretPutResponse, error) {
+	version, err := s.vault.PutSecret(ctx, caller, req)
+	if err != nil || req.Return != "version" {
+		return api.SecretPutResponse{}, err
+	}
+	return api.SecretPutResponse{Version: version}, nil
+}
+
+// secretAnswer is api.SecretGetResponse with the values as the vault keeps them.
+type secretAnswer struct {
+	data secret.Bytes
+	code api.Code
+}
+
+// SetErr implements answer.
+func (a *secretAnswer) SetErr(code api.Code) { a.code = code }
+
+// MarshalJSON writes what api.SecretGetResponse would.
+func (a *secretAnswer) MarshalJSON() ([]byte, error) {
+	if a.code != "" {
+		return append(append([]byte(`{"data":null,"err":"`), a.code...), `"}`...), nil
+	}
+	values := a.data.Expose()
+	out := make([]byte, 0, len(values)+len(`{"data":}`))
+	out = append(out, `{"data":`...)
+	out = append(out, values...)
+	return append(out, '}'), nil
+}
+
+func (s *Server) getSecret(ctx context.Context, caller vault.Caller, req *api.SecretGetRequest) (secretAnswer, error) {
+	values, err := s.vault.GetSecret(ctx, caller, req)
+	return secretAnswer{data: values}, err
+}
+
+func (s *Server) listSecrets(ctx context.Context, caller vault.Caller, _ *api.SecretListRequest) (api.SecretListResponse, error) {
+	keys, err := s.vault.ListSecrets(ctx, caller)
+	return api.SecretListResponse{Keys: keys}, err
+}
+
+func (s *Server) operatorInit(ctx context.Context, caller vault.Caller, _ *api.OperatorInitRequest) (api.OperatorInitResponse, error) {
+	return s.operator.Init(ctx, caller)
+}
+
+func (s *Server) operatorStatus(ctx context.Context, caller vault.Caller, _ *api.OperatorStatusRequest) (api.OperatorStatusResponse, error) {
+	return s.operator.Status(ctx, caller)
+}
+
+func (s *Server) operatorRecover(ctx context.Context, caller vault.Caller, _ *api.OperatorRecoverRequest) (api.OperatorRecoverResponse, error) {
+	return s.operator.Recover(ctx, caller)
+}
+
+func (s *Server) operatorRestore(ctx context.Context, caller vault.Caller, req *api.OperatorRestoreRequest) (api.OperatorRestoreResponse, error) {
+	return s.operator.Restore(ctx, caller, req)
+}

@@ -1,0 +1,113 @@
+// Package server is Nexus's HTTP face: routes, decoding, encoding, and nothing
+// that decides.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/spiffe/spike/app/nexus/internal/vault"
+	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/mtls"
+	"github.com/spiffe/spike/internal/role"
+)
+
+// Operator does what operators ask for. Each method decides and audits through
+// the vault.
+type Operator interface {
+	Init(ctx context.Context, caller vault.Caller) (api.OperatorInitResponse, error)
+	Status(ctx context.Context, caller vault.Caller) (api.OperatorStatusResponse, error)
+	Recover(ctx context.Context, caller vault.Caller) (api.OperatorRecoverResponse, error)
+	Restore(ctx context.Context, caller vault.Caller, req *api.OperatorRestoreRequest) (api.OperatorRestoreResponse, error)
+}
+
+// Config configures a [Server].
+type Config struct {
+	Vault    *vault.Vault
+	Operator Operator
+	Roles    role.Domains
+	Log      *slog.Logger
+}
+
+// Server serves the API. It is an http.Handler that must run behind
+// [mtls.Server], from which it learns who is calling.
+type Server struct {
+	vault    *vault.Vault
+	operator Operator
+	roles    role.Domains
+	log      *slog.Logger
+	room     *room
+	routes   map[string]func(*Server, *exchange)
+}
+
+// New returns the API of a vault.
+func New(c Config) *Server {
+	s := &Server{
+		vault: c.Vault, operator: c.Operator, roles: c.Roles, log: c.Log,
+		room: newRoom(), routes: map[string]func(*Server, *exchange){},
+	}
+	for _, r := range routes() {
+		s.routes[r.path+"?"+r.action] = r.serve
+	}
+	return s
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{w: w, r: r, log: s.log, room: s.room}
+	x.caller.Request = newRequestID()
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store, no-cache, must-revalidate, private")
+	h.Set("Pragma", "no-cache")
+	h.Set("Expires", "0")
+	h.Set(api.RequestIDHeader, x.caller.Request)
+
+	id, ok := mtls.PeerID(r.Context())
+	if !ok {
+		s.log.Error("a request came without an identity", "request", x.caller.Request)
+		x.reply(http.StatusUnauthorized, errorAnswer{"access_unauthorized"})
+		return
+	}
+	x.caller.ID, x.caller.Role = id.String(), s.roles.Of(id)
+	serve, ok := s.routes[r.URL.Path+"?"+action(r.URL.RawQuery)]
+	if r.Method != http.MethodPost || !ok {
+		discard(r)
+		s.log.Debug("no such route", "request", x.caller.Request, "caller", x.caller.ID, "method", r.Method)
+		x.reply(http.StatusBadRequest, errorAnswer{"api_bad_request"})
+		return
+	}
+	serve(s, x)
+}
+
+type errorAnswer struct {
+	Err api.Code `json:"err"`
+}
+
+// action returns the query's action. The usual query has nothing else, and
+// needs no parsing.
+func action(query string) string {
+	if query == "" {
+		return ""
+	}
+	if value, ok := strings.CutPrefix(query, "action="); ok && !strings.ContainsAny(value, "&;%+") {
+		return value
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return "?"
+	}
+	return values.Get("action")
+}
+
+func newRequestID() string {
+	var b [8]byte
+	// crypto/rand.Read never returns an error; it ends the program instead.
+	_, _ = rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
