@@ -221,7 +221,8 @@ func (s *Store) transactLocked(b vault.Batch) error {
 	// After some errors SQLite has rolled back already. Then ROLLBACK is a plain
 	// error, and would there still be a transaction, the next BEGIN would fail.
 	if _, rollback := s.prepared.rollback.exec(); rollback != nil && !isCode(rollback, lib.SQLITE_ERROR) {
-		return fmt.Errorf("roll back: %w, after: %v", rollback, err)
+		// What came first is only told: wrapped, it could pass for ErrFull.
+		return fmt.Errorf("roll back: %w, after: %s", rollback, err.Error())
 	}
 	return err
 }
