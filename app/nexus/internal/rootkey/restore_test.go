@@ -1,0 +1,172 @@
+package rootkey_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/role"
+	"github.com/spiffe/spike/internal/shard"
+)
+
+// lost returns the recovery shards of a cluster whose Keepers are all empty, and
+// a locked Nexus.
+func lost(t *testing.T, keepers, threshold int) (*world, *node, map[int]shard.Value, api.OperatorRecoverResponse) {
+	w := newWorld(t, keepers, threshold)
+	n := w.start()
+	n.init()
+	n.put("p")
+	res, err := n.manager.Recover(t.Context(), as(role.Recover))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.stop()
+	for _, k := range w.keepers {
+		k.down()
+		k.up()
+	}
+	return w, w.start(), res.Shards, res
+}
+
+func (n *node) feed(index int, v shard.Value, strict bool) (api.OperatorRestoreResponse, error) {
+	return n.manager.Restore(n.t.Context(), as(role.Restore), &api.OperatorRestoreRequest{ID: index, Shard: v, Strict: strict})
+}
+
+func TestRestoreFromPaper(t *testing.T) {
+	w, n, shards, _ := lost(t, 5, 3)
+	if len(shards) != 5 {
+		t.Fatalf("%d recovery shards", len(shards))
+	}
+	for i, want := range []api.OperatorRestoreResponse{
+		{Collected: 1, Remaining: 2}, {Collected: 2, Remaining: 1}, {Collected: 3, Restored: true}, {Restored: true},
+	} {
+		if got, err := n.feed(5-i, shards[5-i], true); err != nil || got != want {
+			t.Fatalf("shard %d: got %+v, %v", 5-i, got, err)
+		}
+		if n.status().Collected != want.Collected%3 {
+			t.Errorf("status says that %d are collected", n.status().Collected)
+		}
+	}
+	n.opens()
+	n.has("p")
+	w.eventually("the Keepers are filled", func() bool { return *n.status().Spare == 2 })
+	n.stop()
+	w.start().opens()
+}
+
+func TestRefusedShardsDoNotCount(t *testing.T) {
+	w, n, shards, cluster := lost(t, 3, 2)
+	_, o, foreign, otherCluster := lost(t, 3, 2)
+	o.stop()
+	restore := func(req api.OperatorRestoreRequest) error {
+		req.Strict = true
+		_, err := n.manager.Restore(t.Context(), as(role.Restore), &req)
+		return err
+	}
+	mistyped := shards[1]
+	mistyped[31] ^= 1
+	w.wantErr(restore(api.OperatorRestoreRequest{ID: 1, Shard: mistyped}), api.ErrShardCorrupt)
+	w.wantErr(restore(api.OperatorRestoreRequest{ID: 1, Shard: mistyped, Cluster: cluster.Cluster, KeyID: cluster.KeyID}), api.ErrShardCorrupt)
+	w.wantErr(restore(api.OperatorRestoreRequest{ID: 2, Shard: shards[1]}), api.ErrShardCorrupt)
+	w.wantErr(restore(api.OperatorRestoreRequest{ID: 9, Shard: shards[1]}), api.ErrShardCorrupt)
+	w.wantErr(restore(api.OperatorRestoreRequest{ID: -1, Shard: shards[1]}), api.ErrShardCorrupt)
+	w.wantErr(restore(api.OperatorRestoreRequest{ID: 1, Shard: foreign[1], Cluster: otherCluster.Cluster}), api.ErrShardForeign)
+	w.wantErr(restore(api.OperatorRestoreRequest{ID: 1, Shard: foreign[1], Cluster: cluster.Cluster, KeyID: otherCluster.KeyID}), api.ErrShardStale)
+	if n.status().Collected != 0 {
+		t.Errorf("%d were counted", n.status().Collected)
+	}
+	w.wantErr(restore(api.OperatorRestoreRequest{ID: 1, Shard: shards[1]}), nil)
+	w.wantErr(restore(api.OperatorRestoreRequest{ID: 1, Shard: shards[1]}), api.ErrShardDuplicate)
+	if got, err := n.feed(1, shards[1], false); err != nil || got.Collected != 1 {
+		t.Errorf("the same shard, not strict: %+v, %v", got, err)
+	}
+	// That was the tenth try of this minute.
+	w.wantErr(restore(api.OperatorRestoreRequest{ID: 2, Shard: shards[2]}), api.ErrTooManyAttempts)
+	n.staysLocked(0)
+}
+
+// TestPaperAndKeeperSharesDoNotMix: one of each is not two of anything.
+func TestPaperAndKeeperSharesDoNotMix(t *testing.T) {
+	w := newWorld(t, 3, 2)
+	n := w.start()
+	n.init()
+	fromKeeper := w.keepers[0].held().Value
+	n.stop()
+	for _, k := range w.keepers {
+		k.down()
+		k.up()
+	}
+	n = w.start()
+	_, err := n.feed(1, fromKeeper, true)
+	w.wantErr(err, api.ErrShardCorrupt)
+}
+
+func TestWhoMayRecoverAndRestore(t *testing.T) {
+	w, n, shards, _ := lost(t, 3, 2)
+	_, err := n.manager.Recover(t.Context(), as(role.Recover))
+	w.wantErr(err, api.ErrNotReady)
+	for r := role.None; r <= role.Lite; r++ {
+		if r != role.Restore {
+			_, err := n.manager.Restore(t.Context(), as(r), &api.OperatorRestoreRequest{ID: 1, Shard: shards[1]})
+			w.wantErr(err, api.ErrUnauthorized)
+		}
+	}
+	for i := range 2 {
+		if _, err := n.feed(i+1, shards[i+1], true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for r := role.None; r <= role.Lite; r++ {
+		if r != role.Recover {
+			res, err := n.manager.Recover(t.Context(), as(r))
+			w.wantErr(err, api.ErrUnauthorized)
+			if len(res.Shards) != 0 {
+				t.Errorf("%s got shards", r)
+			}
+		}
+	}
+}
+
+func TestRestoreOfAnUninitializedStore(t *testing.T) {
+	w := newWorld(t, 3, 2)
+	n := w.start()
+	_, err := n.feed(1, shard.Value{1}, true)
+	w.wantErr(err, api.ErrUninitialized)
+}
+
+// TestRestoreForgets: tries are counted by the minute, and a set that nobody
+// completes is dropped after an hour.
+func TestRestoreForgets(t *testing.T) {
+	w := newWorld(t, 3, 2)
+	n := w.start()
+	n.init()
+	res, err := n.manager.Recover(t.Context(), as(role.Recover))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.stop()
+	synctest.Test(t, func(t *testing.T) {
+		alone := w.startWith(w.disk, nil) // no Keepers, hence no network
+		defer alone.stop()
+		if got, err := alone.feed(1, res.Shards[1], true); err != nil || got.Collected != 1 {
+			t.Fatalf("got %+v, %v", got, err)
+		}
+		for range 9 {
+			_, err := alone.feed(2, shard.Value{1}, true)
+			w.wantErr(err, api.ErrShardCorrupt)
+		}
+		_, err := alone.feed(2, res.Shards[2], true)
+		w.wantErr(err, api.ErrTooManyAttempts)
+		time.Sleep(time.Minute)
+		_, err = alone.feed(2, shard.Value{1}, true)
+		w.wantErr(err, api.ErrShardCorrupt)
+		time.Sleep(time.Hour)
+		if got, err := alone.feed(2, res.Shards[2], true); err != nil || got.Collected != 1 {
+			t.Errorf("after an hour: %+v, %v", got, err)
+		}
+		if got, err := alone.feed(1, res.Shards[1], true); err != nil || !got.Restored {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	})
+}

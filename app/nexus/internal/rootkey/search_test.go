@@ -1,0 +1,217 @@
+package rootkey_test
+
+import (
+	"fmt"
+	"math/bits"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/keeper"
+	"github.com/spiffe/spike/internal/shard"
+)
+
+// TestEverySubsetOfKeepers: of 5 Keepers, each of the 32 subsets that can be up.
+// Nexus opens exactly when at least 3 are.
+func TestEverySubsetOfKeepers(t *testing.T) {
+	const all = 5
+	w := newWorld(t, all, 3)
+	n := w.start()
+	n.init()
+	n.put("p")
+	n.stop()
+	unreachable := func(rw http.ResponseWriter, _ *http.Request) bool { panic(http.ErrAbortHandler) }
+	for subset := range 1 << all {
+		for i, k := range w.keepers {
+			k.misbehave(nil)
+			if subset&(1<<i) == 0 {
+				k.misbehave(unreachable)
+			}
+		}
+		n := w.start()
+		if bits.OnesCount(uint(subset)) >= 3 {
+			n.opens()
+			n.has("p")
+		} else {
+			n.staysLocked(100 * time.Millisecond)
+		}
+		n.stop()
+	}
+}
+
+func TestOpensWhenEnoughReturn(t *testing.T) {
+	w := newWorld(t, 3, 2)
+	n := w.start()
+	n.init()
+	n.put("p")
+	n.stop()
+	w.keepers[0].misbehave(func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) })
+	w.keepers[1].down()
+	n = w.start()
+	n.staysLocked(500 * time.Millisecond)
+	s := n.status()
+	if s.State != api.StateLocked || !strings.Contains(s.Reason, "1 of the 3 Keepers") || *s.Spare != -1 {
+		t.Errorf("status: %+v", s)
+	}
+	w.keepers[1].up() // it comes back empty, which is no help
+	n.staysLocked(300 * time.Millisecond)
+	w.keepers[0].misbehave(nil)
+	n.opens()
+	n.has("p")
+	w.eventually("the empty Keeper is filled", func() bool { return w.keepers[1].held() != nil })
+}
+
+// faults is what a Keeper can do wrong with its share.
+func faults(w *world) map[string]func(k *keeperHost, i int) {
+	answer := func(k *keeperHost, f func(http.ResponseWriter)) {
+		k.misbehave(func(rw http.ResponseWriter, r *http.Request) bool {
+			f(rw)
+			return true
+		})
+	}
+	replace := func(k *keeperHost, change func(*keeper.Share)) {
+		share := *k.held()
+		k.down()
+		k.up()
+		change(&share)
+		err := k.holder.Contribute(&share, nil)
+		if err == nil {
+			err = k.holder.Promote(share.Tag.KeyID, nil)
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	hex := func(b byte) string { return strings.Repeat(fmt.Sprintf("%02x", b), 16) }
+	return map[string]func(k *keeperHost, i int){
+		"one bit wrong": func(k *keeperHost, _ int) { replace(k, func(s *keeper.Share) { s.Value[9] ^= 1 }) },
+		"nearly zero":   func(k *keeperHost, _ int) { replace(k, func(s *keeper.Share) { s.Value = shard.Value{31: 1} }) },
+		"stale": func(k *keeperHost, _ int) {
+			replace(k, func(s *keeper.Share) { s.Value[0] ^= 1; s.Tag.KeyID = hex(7) })
+		},
+		"foreign": func(k *keeperHost, _ int) {
+			replace(k, func(s *keeper.Share) { s.Value[0] ^= 1; s.Tag.Cluster = hex(7) })
+		},
+		"out of range": func(k *keeperHost, _ int) {
+			replace(k, func(s *keeper.Share) {
+				for j := range s.Value {
+					s.Value[j] = 0xff
+				}
+			})
+		},
+		"another's share": func(k *keeperHost, i int) {
+			other := *w.keepers[(i+1)%len(w.keepers)].held()
+			replace(k, func(s *keeper.Share) { *s = other })
+		},
+		"lying tag": func(k *keeperHost, i int) {
+			other := *w.keepers[(i+1)%len(w.keepers)].held()
+			replace(k, func(s *keeper.Share) { s.Value = other.Value })
+		},
+		"empty": func(k *keeperHost, _ int) { k.down(); k.up() },
+		"gone":  func(k *keeperHost, _ int) { k.down() },
+		"hangs": func(k *keeperHost, _ int) {
+			k.misbehave(func(http.ResponseWriter, *http.Request) bool { <-k.quit; return true })
+		},
+		"drips": func(k *keeperHost, _ int) {
+			k.misbehave(func(rw http.ResponseWriter, r *http.Request) bool {
+				for stopped := false; !stopped; {
+					_, _ = rw.Write([]byte(" "))
+					_ = http.NewResponseController(rw).Flush()
+					select {
+					case <-k.quit:
+						stopped = true
+					case <-time.After(50 * time.Millisecond):
+					}
+				}
+				return true
+			})
+		},
+		"404": func(k *keeperHost, _ int) {
+			answer(k, func(rw http.ResponseWriter) { http.Error(rw, `{"err":"api_not_found"}`, 404) })
+		},
+		"500": func(k *keeperHost, _ int) { answer(k, func(rw http.ResponseWriter) { http.Error(rw, `{}`, 500) }) },
+		"nonsense": func(k *keeperHost, _ int) {
+			answer(k, func(rw http.ResponseWriter) { _, _ = rw.Write([]byte("<html>")) })
+		},
+		"null": func(k *keeperHost, _ int) {
+			answer(k, func(rw http.ResponseWriter) { _, _ = rw.Write([]byte("null")) })
+		},
+		"no share": func(k *keeperHost, _ int) { answer(k, func(rw http.ResponseWriter) { _, _ = rw.Write([]byte("{}")) }) },
+	}
+}
+
+// TestEveryFaultAtTwoOfFive: with 3 of 5 needed, two Keepers at fault change
+// nothing, and both are named.
+func TestEveryFaultAtTwoOfFive(t *testing.T) {
+	for name := range faults(nil) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 5, 3)
+			n := w.start()
+			n.init()
+			n.put("p")
+			n.stop()
+			spoil := faults(w)[name]
+			for _, i := range []int{1, 3} {
+				spoil(w.keepers[i], i)
+			}
+			n = w.start()
+			began := time.Now()
+			n.opens()
+			t.Logf("open after %v", time.Since(began))
+			n.has("p")
+			if name == "empty" {
+				return // it was filled before anybody could look
+			}
+			for i, k := range n.status().Keepers {
+				wrong := k.Holds != api.HoldsShare
+				// What has our own signing key in its tag is simply put right.
+				mended := name == "one bit wrong" || name == "nearly zero" || name == "out of range" || name == "lying tag" ||
+					name == "another's share" || name == "stale" || name == "foreign"
+				if i == 1 || i == 3 {
+					if !wrong && !mended || wrong && name != "404" && k.Detail == "" {
+						t.Errorf("Keeper %d is not named: %+v", i+1, k)
+					}
+				} else if wrong {
+					t.Errorf("Keeper %d is named: %+v", i+1, k)
+				}
+			}
+		})
+	}
+}
+
+// TestEveryFaultAtThreeOfFive: one more, and there is no key. In particular there
+// is not a wrong one.
+func TestEveryFaultAtThreeOfFive(t *testing.T) {
+	for name := range faults(nil) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 5, 3)
+			n := w.start()
+			n.init()
+			n.stop()
+			spoil := faults(w)[name]
+			for i := range 3 {
+				spoil(w.keepers[i], i)
+			}
+			w.start().staysLocked(300 * time.Millisecond)
+		})
+	}
+}
+
+func TestReorderedPeersChangeNothing(t *testing.T) {
+	w := newWorld(t, 3, 2)
+	n := w.start()
+	n.init()
+	n.stop()
+	w.keepers[0], w.keepers[2] = w.keepers[2], w.keepers[0]
+	n = w.start()
+	n.opens()
+	for _, k := range n.status().Keepers {
+		if k.Holds != api.HoldsShare {
+			t.Errorf("Keeper %d: %+v", k.Index, k)
+		}
+	}
+}

@@ -1,0 +1,301 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spiffe/spike/app/nexus/internal/rootkey"
+	"github.com/spiffe/spike/app/nexus/internal/server"
+	"github.com/spiffe/spike/app/nexus/internal/store/memory"
+	"github.com/spiffe/spike/app/nexus/internal/vault"
+	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/mtls"
+	"github.com/spiffe/spike/internal/role"
+)
+
+// bench is a server over a real vault; only the caller's identity is made up.
+type bench struct {
+	t     *testing.T
+	serve http.Handler
+	vault *vault.Vault
+	log   bytes.Buffer
+	mu    sync.Mutex
+	audit []vault.Entry
+}
+
+func newBench(t *testing.T, open bool) *bench {
+	t.Helper()
+	b := &bench{t: t}
+	v, err := vault.New(t.Context(), vault.Config{
+		Store: memory.New(), Log: slog.New(slog.DiscardHandler),
+		Audit: func(_ context.Context, e vault.Entry) error {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.audit = append(b.audit, e)
+			return nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := v.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if open {
+		birth, err := vault.NewBirth(nil, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer birth.Destroy()
+		if err := v.Create(t.Context(), birth); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.vault = v
+	td := []spiffeid.TrustDomain{spiffeid.RequireTrustDomainFromString("spike.ist")}
+	b.serve = server.New(server.Config{
+		Vault: v, Roles: role.Domains{Trusted: td, Nexus: td, Keeper: td, Pilot: td},
+		Operator: rootkey.New(rootkey.Config{Vault: v, Backend: "memory", Log: slog.New(slog.DiscardHandler)}),
+		Log:      slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	return b
+}
+
+const superuser = "spiffe://spike.ist/spike/pilot/role/superuser"
+
+func (b *bench) do(id, method, target, body string) *httptest.ResponseRecorder {
+	b.t.Helper()
+	var reader io.Reader = strings.NewReader(body)
+	return b.send(id, httptest.NewRequest(method, target, reader))
+}
+
+func (b *bench) send(id string, r *http.Request) *httptest.ResponseRecorder {
+	b.t.Helper()
+	if id != "" {
+		r = r.WithContext(mtls.WithPeerID(r.Context(), spiffeid.RequireFromString(id)))
+	}
+	w := httptest.NewRecorder()
+	b.serve.ServeHTTP(w, r)
+	return w
+}
+
+func (b *bench) want(id, target, body string, status int, answer string) {
+	b.t.Helper()
+	w := b.do(id, http.MethodPost, target, body)
+	if w.Code != status || w.Body.String() != answer {
+		b.t.Errorf("POST %s %.80s\n got %d %s\nwant %d %s", target, body, w.Code, w.Body, status, answer)
+	}
+}
+
+func TestTheWire(t *testing.T) {
+	b := newBench(t, true)
+	const path, bad = "/v1/store/secrets", `{"err":"api_bad_request"}`
+	b.want(superuser, path+"?action=list", `{}`, 200, `{"keys":[]}`)
+	b.want(superuser, path, `{"path":"a/b","values":{"k":"<v>&\"\u00e9\n"}}`, 200, `{}`)
+	b.want(superuser, path+"?action=get", `{"path":"a/b"}`, 200, `{"data":{"k":"<v>&\"é\n"}}`)
+	b.want(superuser, path+"?action=get", `{"path":"a/b","version":1}`, 200, `{"data":{"k":"<v>&\"é\n"}}`)
+	b.want(superuser, path+"?action=get", `{"path":"a/b","version":2}`, 404, `{"data":null,"err":"api_not_found"}`)
+	b.want(superuser, path+"?action=get", `{"path":"a/c"}`, 404, `{"data":null,"err":"api_not_found"}`)
+	b.want(superuser, path+"?action=get", `{"path":"/a"}`, 400, `{"data":null,"err":"api_bad_request"}`)
+	b.want(superuser, path, `{"path":"a/b","values":{"k":"2"},"return":"version"}`, 200, `{"version":2}`)
+	b.want(superuser, path, `{"path":"a/b","values":{"k":"2"},"cas":1}`, 409, `{"err":"entity_version_invalid"}`)
+	b.want(superuser, path, `{"path":"a/b","values":{"k":"2"},"return":"x"}`, 400, bad)
+	b.want(superuser, path, `{"path":"a/b","values":{}}`, 400, bad)
+	b.want(superuser, path, `{"path":"a/b","values":{"":"v"}}`, 400, bad)
+	b.want(superuser, path, `{"path":"spike/system/acl","values":{"k":"v"}}`, 400, bad)
+	b.want(superuser, path, `{"path":"a","values":{"k":"v"},"future":[1,{}]}`, 200, `{}`)
+	b.want(superuser, path+"?action=list", ` { } `, 200, `{"keys":["a","a/b"]}`)
+	b.want("spiffe://spike.ist/web", path+"?action=get", `{"path":"a/b"}`, 401, `{"data":null,"err":"access_unauthorized"}`)
+	b.want("spiffe://spike.ist/web", path+"?action=get", `{"path":"nothing"}`, 401, `{"data":null,"err":"access_unauthorized"}`)
+	b.want("spiffe://spike.ist/web", path+"?action=list", `{}`, 401, `{"keys":null,"err":"access_unauthorized"}`)
+	b.want("spiffe://spike.ist/web", path, `{"path":"/bad","values":{"k":"v"}}`, 401, `{"err":"access_unauthorized"}`)
+
+	for _, target := range []string{
+		"/", "/v1", path + "/", path + "?action=steal", path + "?action=GET", path + "?action=get%20",
+		"/v1/operator/init?action=get", path + "?%zz", "//v1/store/secrets",
+	} {
+		b.want(superuser, target, `{}`, 400, bad)
+	}
+	b.want(superuser, path+"?x=1&action=list", `{}`, 200, `{"keys":["a","a/b"]}`)
+	for _, method := range []string{"GET", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"} {
+		if w := b.do(superuser, method, path+"?action=list", "{}"); w.Code != 400 {
+			t.Errorf("%s: got %d", method, w.Code)
+		}
+	}
+}
+
+func TestBadBodies(t *testing.T) {
+	b := newBench(t, true)
+	for _, body := range []string{
+		"", " ", "null", "[]", `"x"`, "1", "{", `{"path":"a"`, `{"path":"a"}{}`, `{"path":"a"} x`,
+		`{"path":1}`, `{"path":"a","version":"1"}`, `{"path":"a","version":1.5}`, "{\"path\":\"\xff\"}",
+		`{"path":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`,
+	} {
+		// Malformed is malformed, whoever sends it.
+		for _, id := range []string{superuser, "spiffe://spike.ist/web"} {
+			b.want(id, "/v1/store/secrets?action=get", body, 400, `{"data":null,"err":"api_bad_request"}`)
+		}
+	}
+	for _, body := range []string{
+		`{"path":"a","values":null}`, `{"path":"a","values":[]}`, `{"path":"a","values":{"k":1}}`,
+		`{"path":"a","values":{"k":null}}`, `{"path":"a","values":{"k":"canary-value"},}`,
+		`{"path":"a","values":{"k":["canary-value"]}}`, `{"path":"a","values":"canary-value"}`,
+		"{\"path\":\"a\",\"values\":{\"k\":\"canary-value\xff\"}}",
+	} {
+		b.want(superuser, "/v1/store/secrets", body, 400, `{"err":"api_bad_request"}`)
+	}
+	if strings.Contains(b.log.String(), "canary") {
+		t.Errorf("the log repeats what was sent:\n%s", b.log.String())
+	}
+}
+
+type endless struct{ sent int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	e.sent += len(p)
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
+}
+
+func TestLargeBodies(t *testing.T) {
+	b := newBench(t, true)
+	value := strings.Repeat("x", 7<<20)
+	b.want(superuser, "/v1/store/secrets", `{"path":"big","values":{"k":"`+value+`"}}`, 200, `{}`)
+	b.want(superuser, "/v1/store/secrets?action=get", `{"path":"big"}`, 200, `{"data":{"k":"`+value+`"}}`)
+
+	body := &endless{}
+	r := httptest.NewRequest(http.MethodPost, "/v1/store/secrets", body)
+	r.ContentLength = -1
+	if w := b.send(superuser, r); w.Code != 400 || body.sent > 9<<20 {
+		t.Errorf("an endless body: %d after %d bytes", w.Code, body.sent)
+	}
+	body = &endless{}
+	r = httptest.NewRequest(http.MethodPost, "/v1/store/secrets", body)
+	r.ContentLength = 1 << 30
+	if w := b.send(superuser, r); w.Code != 400 || body.sent > 0 {
+		t.Errorf("an announced 1 GB: %d after %d bytes", w.Code, body.sent)
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	b := newBench(t, true)
+	seen := map[string]bool{}
+	for _, target := range []string{"/v1/store/secrets?action=list", "/nowhere", "/v1/store/secrets?action=get"} {
+		w := b.do(superuser, http.MethodPost, target, `{}`)
+		for name, want := range map[string]string{
+			"Content-Type": "application/json", "Pragma": "no-cache", "Expires": "0",
+			"Cache-Control": "no-store, no-cache, must-revalidate, private",
+		} {
+			if got := w.Header().Get(name); got != want {
+				t.Errorf("%s: %s is %q", target, name, got)
+			}
+		}
+		seen[w.Header().Get(api.RequestIDHeader)] = true
+	}
+	if len(seen) != 3 || seen[""] {
+		t.Errorf("request ids: %v", seen)
+	}
+}
+
+func TestWithoutRootKey(t *testing.T) {
+	b := newBench(t, false)
+	for _, id := range []string{superuser, "spiffe://spike.ist/web"} {
+		b.want(id, "/v1/store/secrets?action=get", `{"path":"a"}`, 503, `{"data":null,"err":"state_not_ready"}`)
+		b.want(id, "/v1/store/secrets", `{"path":"/bad"}`, 503, `{"err":"state_not_ready"}`)
+		b.want(id, "/v1/store/secrets", `{"path":`, 400, `{"err":"api_bad_request"}`)
+	}
+	// This backend has no root key to bring.
+	b.want(superuser, "/v1/operator/init", `{}`, 400, `{"err":"backend_has_no_root_key"}`)
+	b.want("spiffe://spike.ist/spike/pilot/role/recover", "/v1/operator/recover", `{}`, 400, `{"shards":null,"err":"backend_has_no_root_key"}`)
+	b.want(superuser, "/v1/operator/recover", `{}`, 401, `{"shards":null,"err":"access_unauthorized"}`)
+	b.want("spiffe://spike.ist/web", "/v1/operator/status", `{}`, 401, `{"err":"access_unauthorized"}`)
+}
+
+// TestEveryRouteIsDecidedAndAudited walks the list of routes: none is served
+// without one line in the audit log.
+func TestEveryRouteIsDecidedAndAudited(t *testing.T) {
+	bodies := map[string]string{
+		"/v1/store/secrets?":    `{"path":"a","values":{"k":"v"}}`,
+		"/v1/store/secrets?get": `{"path":"a"}`,
+		"/v1/operator/restore?": `{"id":1,"shard":[` + strings.TrimSuffix(strings.Repeat("1,", 32), ",") + `]}`,
+	}
+	everyone := []string{
+		superuser, "spiffe://spike.ist/web", "spiffe://spike.ist/spike/nexus", "spiffe://spike.ist/spike/keeper",
+		"spiffe://spike.ist/spike/pilot/role/recover", "spiffe://spike.ist/spike/pilot/role/restore",
+	}
+	b := newBench(t, true)
+	operations := map[vault.Operation]bool{}
+	for _, route := range server.Routes() {
+		body := bodies[route.Path+"?"+route.Action]
+		if body == "" {
+			body = "{}"
+		}
+		allowed := 0
+		for _, id := range everyone {
+			b.audit = nil
+			w := b.do(id, http.MethodPost, route.Path+"?action="+route.Action, body)
+			if len(b.audit) != 1 {
+				t.Fatalf("%s %s by %s: %d audit lines", route.Path, route.Action, id, len(b.audit))
+			}
+			line := b.audit[0]
+			if line.Caller != id || line.Request != w.Header().Get(api.RequestIDHeader) || line.Allowed == (w.Code == 401) {
+				t.Errorf("%s by %s: answered %d, audited as %+v", route.Path, id, w.Code, line)
+			}
+			operations[line.Operation] = true
+			if line.Allowed {
+				allowed++
+			}
+		}
+		if allowed != 1 {
+			t.Errorf("%s %s: %d of %d identities may", route.Path, route.Action, allowed, len(everyone))
+		}
+	}
+	if len(operations) != len(server.Routes()) {
+		t.Errorf("%d routes are %d operations: %v", len(server.Routes()), len(operations), maps.Keys(operations))
+	}
+}
+
+func TestACallerWithoutIdentityIsNobody(t *testing.T) {
+	b := newBench(t, true)
+	b.want("", "/v1/store/secrets?action=list", `{}`, 401, `{"err":"access_unauthorized"}`)
+}
+
+func FuzzRequests(f *testing.F) {
+	for _, body := range []string{`{"path":"a","values":{"k":"v"}}`, `{"path":"a","version":-1}`, `{"id":1,"shard":[1]}`, "null", "\xff"} {
+		for i := range server.Routes() {
+			f.Add(i, body)
+		}
+	}
+	f.Fuzz(func(t *testing.T, n int, body string) {
+		b := newBench(t, true)
+		routes := server.Routes()
+		route := routes[(n%len(routes)+len(routes))%len(routes)]
+		w := b.do(superuser, http.MethodPost, route.Path+"?action="+route.Action, body)
+		var answer struct {
+			Err api.Code `json:"err"`
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
+			t.Fatalf("the answer is not JSON: %s", w.Body)
+		}
+		err := api.FromWire(w.Code, answer.Err)
+		if (w.Code == 200) != (err == nil) || errors.Is(err, api.ErrInternal) {
+			t.Errorf("%s %q: %d %s", route.Path, body, w.Code, w.Body)
+		}
+	})
+}
