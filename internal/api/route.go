@@ -13,9 +13,12 @@ const (
 
 // The values of ?action=. ActionPut is the absence of one.
 const (
-	ActionPut  = ""
-	ActionGet  = "get"
-	ActionList = "list"
+	ActionPut      = ""
+	ActionGet      = "get"
+	ActionList     = "list"
+	ActionDelete   = "delete"
+	ActionUndelete = "undelete"
+	ActionDestroy  = "destroy"
 )
 
 // MaxBody is the largest request body in bytes. A larger one is refused without

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/spiffe/spike/internal/secret"
 )
@@ -79,13 +80,56 @@ type SecretGetResponse struct {
 	Err  Code   `json:"err,omitempty"`
 }
 
-// SecretListRequest asks for the paths of all secrets.
-type SecretListRequest struct{}
+// SecretListRequest asks for paths of secrets: those that begin with Prefix and
+// come after After, at most Limit of them; the zero request asks for all.
+type SecretListRequest struct {
+	Prefix string `json:"prefix,omitempty"`
+	After  string `json:"after,omitempty"`
+	Limit  int    `json:"limit,omitempty"`
+}
 
 // SecretListResponse answers a list: the paths in byte order.
 type SecretListResponse struct {
 	Keys []string `json:"keys"`
 	Err  Code     `json:"err,omitempty"`
+}
+
+// SecretVersionsRequest names versions of a secret to delete or undelete; 0, or
+// none at all, is the current one. To destroy, at least one must be named.
+type SecretVersionsRequest struct {
+	Path     string `json:"path"`
+	Versions []int  `json:"versions"`
+}
+
+// SecretVersionsResponse answers a delete, undelete or destroy.
+type SecretVersionsResponse struct {
+	Err Code `json:"err,omitempty"`
+}
+
+// SecretMetadataResponse answers a metadata get, which is asked for with a
+// [SecretGetRequest]. It has no values.
+type SecretMetadataResponse struct {
+	Versions map[int]SecretVersion `json:"versions,omitempty"`
+	Metadata SecretMetadata        `json:"metadata"`
+	Err      Code                  `json:"err,omitempty"`
+}
+
+// SecretVersion is one version that is kept. DeletedTime is nil unless it is
+// deleted; Destroyed means that it cannot be undeleted.
+type SecretVersion struct {
+	CreatedTime time.Time  `json:"createdTime"`
+	Version     int        `json:"version"`
+	DeletedTime *time.Time `json:"deletedTime"`
+	Destroyed   bool       `json:"destroyed,omitempty"`
+}
+
+// SecretMetadata is what is known of a secret as a whole.
+type SecretMetadata struct {
+	CurrentVersion int       `json:"currentVersion"`
+	OldestVersion  int       `json:"oldestVersion"`
+	CreatedTime    time.Time `json:"createdTime"`
+	UpdatedTime    time.Time `json:"updatedTime"`
+	MaxVersions    int       `json:"maxVersions"`
 }
 
 // SetErr makes the answer one that failed.
@@ -96,3 +140,9 @@ func (r *SecretGetResponse) SetErr(code Code) { r.Err = code }
 
 // SetErr makes the answer one that failed.
 func (r *SecretListResponse) SetErr(code Code) { r.Err = code }
+
+// SetErr makes the answer one that failed.
+func (r *SecretVersionsResponse) SetErr(code Code) { r.Err = code }
+
+// SetErr makes the answer one that failed.
+func (r *SecretMetadataResponse) SetErr(code Code) { r.Err = code }

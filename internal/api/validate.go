@@ -86,3 +86,18 @@ func (r *SecretPutRequest) Validate() error {
 // Validate checks the fields of a get. A version that does not exist, a
 // negative one included, is for the store to refuse.
 func (r *SecretGetRequest) Validate() error { return ValidatePath(r.Path) }
+
+// Validate checks the fields of a list.
+func (r *SecretListRequest) Validate() error {
+	if len(r.Prefix) > MaxPath || len(r.After) > MaxPath {
+		return fmt.Errorf("prefix and after have at most %d characters", MaxPath)
+	}
+	if r.Limit < 0 {
+		return errors.New("limit is negative")
+	}
+	return nil
+}
+
+// Validate checks the fields of a delete, undelete or destroy. Versions that do
+// not exist are passed over by the store.
+func (r *SecretVersionsRequest) Validate() error { return ValidatePath(r.Path) }

@@ -22,6 +22,10 @@ func routes() []route {
 		{api.PathSecret, api.ActionPut, handle((*Server).putSecret)},
 		{api.PathSecret, api.ActionGet, handle((*Server).getSecret)},
 		{api.PathSecret, api.ActionList, handle((*Server).listSecrets)},
+		{api.PathSecret, api.ActionDelete, handle((*Server).deleteSecret)},
+		{api.PathSecret, api.ActionUndelete, handle((*Server).undeleteSecret)},
+		{api.PathSecret, api.ActionDestroy, handle((*Server).destroySecret)},
+		{api.PathSecretMetadata, api.ActionGet, handle((*Server).getMetadata)},
 		{api.PathOperatorInit, api.ActionPut, handle((*Server).operatorInit)},
 		{api.PathOperatorStatus, api.ActionPut, handle((*Server).operatorStatus)},
 		{api.PathOperatorRecover, api.ActionPut, handle((*Server).operatorRecover)},
@@ -90,9 +94,25 @@ func (s *Server) getSecret(ctx context.Context, caller vault.Caller, req *api.Se
 	return secretAnswer{data: values}, err
 }
 
-func (s *Server) listSecrets(ctx context.Context, caller vault.Caller, _ *api.SecretListRequest) (api.SecretListResponse, error) {
-	keys, err := s.vault.ListSecrets(ctx, caller)
+func (s *Server) listSecrets(ctx context.Context, caller vault.Caller, req *api.SecretListRequest) (api.SecretListResponse, error) {
+	keys, err := s.vault.ListSecrets(ctx, caller, req)
 	return api.SecretListResponse{Keys: keys}, err
+}
+
+func (s *Server) deleteSecret(ctx context.Context, caller vault.Caller, req *api.SecretVersionsRequest) (api.SecretVersionsResponse, error) {
+	return api.SecretVersionsResponse{}, s.vault.DeleteSecret(ctx, caller, req)
+}
+
+func (s *Server) undeleteSecret(ctx context.Context, caller vault.Caller, req *api.SecretVersionsRequest) (api.SecretVersionsResponse, error) {
+	return api.SecretVersionsResponse{}, s.vault.UndeleteSecret(ctx, caller, req)
+}
+
+func (s *Server) destroySecret(ctx context.Context, caller vault.Caller, req *api.SecretVersionsRequest) (api.SecretVersionsResponse, error) {
+	return api.SecretVersionsResponse{}, s.vault.DestroySecret(ctx, caller, req)
+}
+
+func (s *Server) getMetadata(ctx context.Context, caller vault.Caller, req *api.SecretGetRequest) (api.SecretMetadataResponse, error) {
+	return s.vault.GetMetadata(ctx, caller, req)
 }
 
 func (s *Server) operatorInit(ctx context.Context, caller vault.Caller, _ *api.OperatorInitRequest) (api.OperatorInitResponse, error) {

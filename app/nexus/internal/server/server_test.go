@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -123,6 +124,29 @@ func TestTheWire(t *testing.T) {
 	b.want("spiffe://spike.ist/web", path+"?action=get", `{"path":"nothing"}`, 401, `{"data":null,"err":"access_unauthorized"}`)
 	b.want("spiffe://spike.ist/web", path+"?action=list", `{}`, 401, `{"keys":null,"err":"access_unauthorized"}`)
 	b.want("spiffe://spike.ist/web", path, `{"path":"/bad","values":{"k":"v"}}`, 401, `{"err":"access_unauthorized"}`)
+
+	b.want(superuser, path+"?action=list", `{"prefix":"a/","limit":1}`, 200, `{"keys":["a/b"]}`)
+	b.want(superuser, path+"?action=list", `{"after":"a"}`, 200, `{"keys":["a/b"]}`)
+	b.want(superuser, path+"?action=list", `{"limit":-1}`, 400, `{"keys":null,"err":"api_bad_request"}`)
+
+	b.want(superuser, path+"?action=delete", `{"path":"a/b","versions":[0]}`, 200, `{}`)
+	b.want(superuser, path+"?action=get", `{"path":"a/b"}`, 404, `{"data":null,"err":"api_not_found"}`)
+	b.want(superuser, path+"?action=get", `{"path":"a/b","version":1}`, 200, `{"data":{"k":"<v>&\"é\n"}}`)
+	b.want(superuser, path+"?action=undelete", `{"path":"a/b","versions":[2,77,-1]}`, 200, `{}`)
+	b.want(superuser, path+"?action=get", `{"path":"a/b"}`, 200, `{"data":{"k":"2"}}`)
+	b.want(superuser, path+"?action=delete", `{"path":"nothing","versions":[]}`, 404, `{"err":"api_not_found"}`)
+	b.want(superuser, path+"?action=destroy", `{"path":"a/b","versions":[]}`, 400, bad)
+	b.want(superuser, path+"?action=destroy", `{"path":"a/b","versions":[1]}`, 200, `{}`)
+	b.want(superuser, path+"?action=get", `{"path":"a/b","version":1}`, 404, `{"data":null,"err":"api_not_found"}`)
+	const zero = `"metadata":{"currentVersion":0,"oldestVersion":0,"createdTime":"0001-01-01T00:00:00Z","updatedTime":"0001-01-01T00:00:00Z","maxVersions":0}`
+	b.want(superuser, path+"/metadata?action=get", `{"path":"nothing"}`, 404, `{`+zero+`,"err":"api_not_found"}`)
+	b.want("spiffe://spike.ist/web", path+"/metadata?action=get", `{"path":"a/b"}`, 401, `{`+zero+`,"err":"access_unauthorized"}`)
+	metadata := b.do(superuser, http.MethodPost, path+"/metadata?action=get", `{"path":"a/b"}`).Body.String()
+	form := regexp.MustCompile(`^\{"versions":\{"2":\{"createdTime":"T","version":2,"deletedTime":null\}\},` +
+		`"metadata":\{"currentVersion":2,"oldestVersion":2,"createdTime":"T","updatedTime":"T","maxVersions":10\}\}$`)
+	if plain := regexp.MustCompile(`20\d\d-\d\d-\d\dT[\d:.]+Z`).ReplaceAllString(metadata, "T"); !form.MatchString(plain) {
+		t.Errorf("metadata: %s", metadata)
+	}
 
 	for _, target := range []string{
 		"/", "/v1", path + "/", path + "?action=steal", path + "?action=GET", path + "?action=get%20",

@@ -237,7 +237,7 @@ func TestConcurrentUse(t *testing.T) {
 					return
 				default:
 				}
-				if _, err := f.vault.ListSecrets(t.Context(), admin); err != nil {
+				if _, err := f.vault.ListSecrets(t.Context(), admin, &api.SecretListRequest{}); err != nil {
 					t.Error(err)
 				}
 				got, err := f.get("p", 0)

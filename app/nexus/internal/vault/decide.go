@@ -26,6 +26,10 @@ const (
 	OpSecretPut       Operation = "secret.put"
 	OpSecretGet       Operation = "secret.get"
 	OpSecretList      Operation = "secret.list"
+	OpSecretDelete    Operation = "secret.delete"
+	OpSecretUndelete  Operation = "secret.undelete"
+	OpSecretDestroy   Operation = "secret.destroy"
+	OpSecretMetadata  Operation = "secret.metadata"
 	OpOperatorInit    Operation = "operator.init"
 	OpOperatorStatus  Operation = "operator.status"
 	OpOperatorRecover Operation = "operator.recover"
@@ -58,7 +62,8 @@ type decision struct {
 // nobody may do.
 func roleFor(op Operation) role.Role {
 	switch op {
-	case OpSecretPut, OpSecretGet, OpSecretList, OpOperatorInit, OpOperatorStatus:
+	case OpSecretPut, OpSecretGet, OpSecretList, OpSecretDelete, OpSecretUndelete, OpSecretDestroy,
+		OpSecretMetadata, OpOperatorInit, OpOperatorStatus:
 		return role.Superuser
 	case OpOperatorRecover:
 		return role.Recover

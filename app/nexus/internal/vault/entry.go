@@ -67,10 +67,77 @@ func (e *entry) withNew(values secret.Bytes, now int64, keep int) *entry {
 	if e != nil {
 		next.first = e.first
 		number = e.current().number + 1
-		next.versions = e.versions[max(0, len(e.versions)-keep+1):]
+		// A destroyed version was kept for its number alone, which a higher one has now.
+		next.versions = slices.DeleteFunc(slices.Clone(e.versions), func(v version) bool { return v.flags&flagDestroyed != 0 })
+		next.versions = next.versions[max(0, len(next.versions)-keep+1):]
 	}
-	next.versions = append(slices.Clone(next.versions),
-		version{number: number, created: now, changed: now, values: values})
+	next.versions = append(next.versions, version{number: number, created: now, changed: now, values: values})
+	return next
+}
+
+// withDeleted returns the entry after a soft delete of the versions named, or nil
+// when none of them is there to delete.
+func (e *entry) withDeleted(numbers []int, now int64) *entry {
+	return e.changed(numbers, func(v *version) bool {
+		if v.flags != 0 {
+			return false
+		}
+		v.flags, v.deleted, v.changed = flagDeleted, now, now
+		return true
+	})
+}
+
+// withUndeleted is the way back.
+func (e *entry) withUndeleted(numbers []int, now int64) *entry {
+	return e.changed(numbers, func(v *version) bool {
+		if v.flags != flagDeleted {
+			return false
+		}
+		v.flags, v.deleted, v.changed = 0, 0, now
+		return true
+	})
+}
+
+// withDestroyed returns the entry without the values of the versions named, or
+// nil when none of them has any. The current version's number stays taken, since
+// numbers never repeat; the others are removed.
+func (e *entry) withDestroyed(numbers []int, now int64) *entry {
+	next := e.changed(numbers, func(v *version) bool {
+		if v.flags&flagDestroyed != 0 {
+			return false
+		}
+		if v.flags&flagDeleted == 0 {
+			v.deleted = now
+		}
+		v.flags, v.changed, v.values = flagDeleted|flagDestroyed, now, secret.Bytes{}
+		return true
+	})
+	if next != nil {
+		last := next.current().number
+		next.versions = slices.DeleteFunc(next.versions, func(v version) bool {
+			return v.flags&flagDestroyed != 0 && v.number != last
+		})
+	}
+	return next
+}
+
+// changed applies change to the versions named, 0 or none being the current one.
+// It returns nil when nothing changed; versions that are not there are passed
+// over.
+func (e *entry) changed(numbers []int, change func(*version) bool) *entry {
+	if len(numbers) == 0 {
+		numbers = []int{0}
+	}
+	next := &entry{first: e.first, versions: slices.Clone(e.versions)}
+	any := false
+	for _, n := range numbers {
+		if v := next.find(n); v != nil && change(v) {
+			any = true
+		}
+	}
+	if !any {
+		return nil
+	}
 	return next
 }
 

