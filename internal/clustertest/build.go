@@ -1,0 +1,42 @@
+package clustertest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Root returns the top folder of the checkout that the working directory is in.
+func Root() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("no folder above the working directory has a go.work")
+}
+
+// Build builds the programs into folder, as they are shipped, or with build tags
+// such as "failpoint", at which a Nexus can be made to end at a chosen place.
+func Build(ctx context.Context, folder, tags string) error {
+	root, err := Root()
+	if err != nil {
+		return err
+	}
+	args := []string{"--to", folder}
+	if tags != "" {
+		args = append(args, "--tags", tags)
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(root, "scripts", "build"), args...)
+	output, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("scripts/build: %w\n%s", err, output)
+	}
+	return nil
+}
