@@ -32,3 +32,6 @@ func Hit(name string) {
 		select {}
 	}
 }
+
+// Fault reports whether to make the mistake called name: when SPIKE_FAULT is it.
+func Fault(name string) bool { return os.Getenv("SPIKE_FAULT") == name }

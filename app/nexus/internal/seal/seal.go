@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/spiffe/spike/app/nexus/internal/failpoint"
 	"github.com/spiffe/spike/internal/secret"
 )
 
@@ -176,6 +177,9 @@ func (k *Keyring) Destroy() {
 
 // associated is what a row is bound to: each part preceded by its length.
 func (k *Keyring) associated(p Place) []byte {
+	if failpoint.Fault("no-associated-data") {
+		return nil
+	}
 	b := make([]byte, 0, 4*4+2*len(k.cluster)+len(p.Table)+8)
 	b = appendPart(b, k.cluster[:])
 	b = appendPart(b, []byte(p.Table))

@@ -161,6 +161,10 @@ func (c *committer) commit(batch []*write) {
 	for i, w := range batch {
 		results[i] = w.apply(t)
 	}
+	if failpoint.Fault("answer-before-commit") {
+		answer(batch, results, nil)
+		batch = nil
+	}
 	if err := c.store(t); err != nil {
 		if !errors.Is(err, ErrFull) {
 			c.vault.fail(err)
@@ -182,6 +186,9 @@ func (c *committer) store(t *tx) error {
 	b, state, err := t.batch()
 	if err != nil {
 		return err
+	}
+	if failpoint.Fault("publish-before-commit") {
+		c.vault.publish(&snapshot{secrets: t.secrets.Copy(), sequence: state.sequence})
 	}
 	failpoint.Hit("commit.before")
 	// Once taken, a write runs to its end: no caller's context applies.
