@@ -76,6 +76,11 @@ func answer(status int, body string) http.HandlerFunc {
 	}
 }
 
+func list(ctx context.Context, c *client.Client) error {
+	_, err := c.SecretList(ctx, api.SecretListRequest{})
+	return err
+}
+
 // calls has every method, each with what it should have sent.
 var calls = []struct {
 	name, target, body string
@@ -93,11 +98,30 @@ var calls = []struct {
 			_, err := c.SecretGet(ctx, "a/b", 3)
 			return err
 		}},
-	{"list", "/v1/store/secrets?action=list", `{}`,
+	{"put if it is new", "/v1/store/secrets", `{"path":"a/b","values":{"k":"v"},"cas":0}`,
 		func(ctx context.Context, c *client.Client) error {
-			_, err := c.SecretList(ctx)
+			_, err := c.SecretPut(ctx, api.SecretPutRequest{Path: "a/b", Values: api.Values{"k": "v"}, CAS: new(int)})
 			return err
 		}},
+	{"list", "/v1/store/secrets?action=list", `{}`, list},
+	{"list a page", "/v1/store/secrets?action=list", `{"prefix":"a/","after":"a/b","limit":7}`,
+		func(ctx context.Context, c *client.Client) error {
+			_, err := c.SecretList(ctx, api.SecretListRequest{Prefix: "a/", After: "a/b", Limit: 7})
+			return err
+		}},
+	{"metadata", "/v1/store/secrets/metadata?action=get", `{"path":"a/b","version":3}`,
+		func(ctx context.Context, c *client.Client) error {
+			_, err := c.SecretMetadata(ctx, "a/b", 3)
+			return err
+		}},
+	{"delete the current version", "/v1/store/secrets?action=delete", `{"path":"a/b","versions":[]}`,
+		func(ctx context.Context, c *client.Client) error { return c.SecretDelete(ctx, "a/b") }},
+	{"delete", "/v1/store/secrets?action=delete", `{"path":"a/b","versions":[0,2]}`,
+		func(ctx context.Context, c *client.Client) error { return c.SecretDelete(ctx, "a/b", 0, 2) }},
+	{"undelete", "/v1/store/secrets?action=undelete", `{"path":"a/b","versions":[2]}`,
+		func(ctx context.Context, c *client.Client) error { return c.SecretUndelete(ctx, "a/b", 2) }},
+	{"destroy", "/v1/store/secrets?action=destroy", `{"path":"a/b","versions":[2]}`,
+		func(ctx context.Context, c *client.Client) error { return c.SecretDestroy(ctx, "a/b", 2) }},
 	{"init", "/v1/operator/init", `{}`,
 		func(ctx context.Context, c *client.Client) error {
 			_, err := c.OperatorInit(ctx)
@@ -126,7 +150,7 @@ func TestWhatIsSent(t *testing.T) {
 	to := nexus(t, domain.Source("/spike/nexus"), func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		got = fmt.Sprint(r.Method, " ", r.URL.RequestURI(), " ", r.Proto, " ", strings.TrimSpace(string(body)), err)
-		_, _ = io.WriteString(w, `{"data":{}}`)
+		_, _ = io.WriteString(w, `{"data":{},"versions":{"1":{}}}`)
 	})
 	c := dial(t, domain.Source("/alice"), to, 0)
 	for _, call := range calls {
@@ -220,7 +244,7 @@ func TestValuesAndShardsComeBack(t *testing.T) {
 	if err != nil || values["k"] != "v\x00🔑" {
 		t.Errorf("get: %v", err)
 	}
-	keys, err := c.SecretList(t.Context())
+	keys, err := c.SecretList(t.Context(), api.SecretListRequest{})
 	if err != nil || len(keys) != 2 {
 		t.Errorf("list: %v %v", keys, err)
 	}
@@ -265,7 +289,7 @@ func TestWhoIsAtTheOtherEnd(t *testing.T) {
 			[]error{client.ErrRefused}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := dial(t, test.source, test.to, 0).SecretList(t.Context())
+			err := list(t.Context(), dial(t, test.source, test.to, 0))
 			for _, want := range test.want {
 				if !errors.Is(err, want) {
 					t.Errorf("got %v, want %v", err, want)
@@ -318,7 +342,7 @@ func TestHung(t *testing.T) {
 		"in the middle of it":  {nexus(t, domain.Source("/spike/nexus"), hang(`{"keys":[`)), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := dial(t, domain.Source("/alice"), test.to, 300*time.Millisecond).SecretList(t.Context())
+			err := list(t.Context(), dial(t, domain.Source("/alice"), test.to, 300*time.Millisecond))
 			if !errors.Is(err, client.ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v", err)
 			}
@@ -327,7 +351,7 @@ func TestHung(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(100*time.Millisecond, cancel)
-			_, err = dial(t, domain.Source("/alice"), test.to, 10*time.Second).SecretList(ctx)
+			err = list(ctx, dial(t, domain.Source("/alice"), test.to, 10*time.Second))
 			if !errors.Is(err, context.Canceled) || errors.Is(err, client.ErrUnreachable) {
 				t.Errorf("a caller that gave up got %v", err)
 			}
@@ -357,7 +381,7 @@ func TestAnswerTooLarge(t *testing.T) {
 			}
 		}
 	})
-	if _, err := dial(t, domain.Source("/alice"), to, 0).SecretList(t.Context()); !errors.Is(err, client.ErrProtocol) {
+	if err := list(t.Context(), dial(t, domain.Source("/alice"), to, 0)); !errors.Is(err, client.ErrProtocol) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -399,7 +423,7 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	})
 	c := dial(t, domain.Source("/alice"), to, 0)
 	for range 5 {
-		if _, err := c.SecretList(t.Context()); err != nil {
+		if err := list(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -39,9 +39,40 @@ func (c *Client) SecretGet(ctx context.Context, path string, version int) (api.V
 	return out.Data, nil
 }
 
-// SecretList returns the paths of all secrets in byte order.
-func (c *Client) SecretList(ctx context.Context) ([]string, error) {
-	var out api.SecretListResponse
-	err := c.call(ctx, route{"secret list", api.PathSecret, api.ActionList}, api.SecretListRequest{}, &out)
-	return out.Keys, err
+// SecretMetadata returns what is known of a secret beside its values. A version
+// other than 0 must be there and not be deleted.
+func (c *Client) SecretMetadata(ctx context.Context, path string, version int) (api.SecretMetadataResponse, error) {
+	to := route{"secret metadata get", api.PathSecretMetadata, api.ActionGet}
+	var out api.SecretMetadataResponse
+	err := c.call(ctx, to, api.SecretGetRequest{Path: path, Version: version}, &out)
+	if err == nil && len(out.Versions) == 0 {
+		err = &Error{Op: to.op, Err: fmt.Errorf("%w: a secret without versions", ErrProtocol)}
+	}
+	return out, err
+}
+
+// SecretDelete stamps versions as deleted, so that [Client.SecretUndelete] brings
+// them back. 0, or no version at all, is the current one. Versions that are not
+// there are passed over.
+func (c *Client) SecretDelete(ctx context.Context, path string, versions ...int) error {
+	return c.versions(ctx, route{"secret delete", api.PathSecret, api.ActionDelete}, path, versions)
+}
+
+// SecretUndelete makes deleted versions readable again.
+func (c *Client) SecretUndelete(ctx context.Context, path string, versions ...int) error {
+	return c.versions(ctx, route{"secret undelete", api.PathSecret, api.ActionUndelete}, path, versions)
+}
+
+// SecretDestroy removes the values of versions for good. At least one must be
+// named.
+func (c *Client) SecretDestroy(ctx context.Context, path string, versions ...int) error {
+	return c.versions(ctx, route{"secret destroy", api.PathSecret, api.ActionDestroy}, path, versions)
+}
+
+func (c *Client) versions(ctx context.Context, to route, path string, versions []int) error {
+	if versions == nil {
+		versions = []int{} // in JSON [] and not null
+	}
+	var out api.SecretVersionsResponse
+	return c.call(ctx, to, api.SecretVersionsRequest{Path: path, Versions: versions}, &out)
 }

@@ -219,7 +219,7 @@ func (a *app) secretList() *cobra.Command {
 			return err
 		}
 		defer s.Close()
-		paths, err := s.SecretList(ctx)
+		paths, err := s.SecretList(ctx, api.SecretListRequest{})
 		if err != nil {
 			return s.explain(ctx, "The secrets were not listed.", err)
 		}
