@@ -318,7 +318,7 @@ func (w *world) restore(r *http.Request) (any, error) {
 	case w.state == api.StateUninitialized:
 		return nil, api.ErrUninitialized
 	case w.state == api.StateOpen:
-		return api.OperatorRestoreResponse{Collected: threshold, Restored: true}, nil
+		return api.OperatorRestoreResponse{Restored: true}, nil
 	case req.Cluster != "" && req.Cluster != "c-1":
 		return nil, api.ErrShardForeign
 	case req.KeyID != "" && req.KeyID != "k-1":

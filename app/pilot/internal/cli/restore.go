@@ -136,9 +136,12 @@ func (a *app) feed(ctx context.Context, s *session, shards []paper.Shard) error 
 			ID: given.Index, Shard: given.Value, Strict: true, Cluster: given.Cluster, KeyID: given.KeyID,
 		})
 		switch {
+		// An open Nexus looks at no shard, and counts none.
+		case err == nil && res.Restored && res.Collected == 0:
+			a.tell("Nexus is open already: it has its root key. The shard was not looked at, and no more are needed.")
+			return nil
 		case err == nil && res.Restored:
-			// Whether this shard did it, or it was open before, the answer does not tell.
-			a.tell("Nexus is open: it has its root key. No more shards are needed.")
+			a.tell("Shard %d was accepted and completes the set of %d. Nexus is open: it has its root key.", given.Index, res.Collected)
 			return nil
 		case err == nil:
 			a.tell("Shard %d was accepted: %d collected, %d more needed.", given.Index, res.Collected, res.Remaining)
