@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -170,6 +171,11 @@ func concat(certs []*x509.Certificate) (out []byte) {
 
 func (w *world) startNexus(path string) {
 	l, err := net.Listen("tcp", w.addr)
+	// While Nexus was stopped, its port may have become some connection's.
+	for end := time.Now().Add(30 * time.Second); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(end); {
+		time.Sleep(50 * time.Millisecond)
+		l, err = net.Listen("tcp", w.addr)
+	}
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -65,6 +65,9 @@ func Fetch(ctx context.Context, address string, timeout time.Duration) (*workloa
 		return held, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
+	// The other end knows the time limit too, and may end the stream before we do.
+	case limited.Err() != nil:
+		return nil, fmt.Errorf("%w within %s", ErrNoAnswer, timeout)
 	}
 	switch status.Code(err) {
 	case codes.PermissionDenied:
@@ -73,7 +76,7 @@ func Fetch(ctx context.Context, address string, timeout time.Duration) (*workloa
 		return nil, fmt.Errorf("%w within %s", ErrNoAnswer, timeout)
 	case codes.Unavailable:
 		// gRPC has the cause as text only; another attempt has it as an error.
-		if cause := dial(address, timeout); cause != nil {
+		if cause := dial(limited, address); cause != nil {
 			err = cause
 		}
 	}
@@ -81,7 +84,7 @@ func Fetch(ctx context.Context, address string, timeout time.Duration) (*workloa
 }
 
 // dial connects and hangs up, for its error.
-func dial(address string, timeout time.Duration) error {
+func dial(ctx context.Context, address string) error {
 	u, err := url.Parse(address)
 	if err != nil {
 		return err
@@ -93,7 +96,7 @@ func dial(address string, timeout time.Duration) error {
 			target = u.Opaque
 		}
 	}
-	conn, err := net.DialTimeout(network, target, timeout)
+	conn, err := new(net.Dialer).DialContext(ctx, network, target)
 	if err != nil {
 		return err
 	}
