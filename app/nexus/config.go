@@ -14,6 +14,7 @@ import (
 const (
 	backendSQLite = "sqlite"
 	backendMemory = "memory"
+	backendLite   = "lite"
 )
 
 // settings are what the environment says, checked.
@@ -28,6 +29,7 @@ type settings struct {
 	backend        string
 	dataDir        string
 	maxVersions    int
+	maxCiphertext  int
 	keepers        []*url.URL
 	shares         int
 	threshold      int
@@ -50,9 +52,10 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 			Lite:    r.ComponentTrustRoots("LITE_WORKLOAD"),
 		},
 		logLevel:       r.LogLevel(),
-		backend:        r.OneOf("SPIKE_NEXUS_BACKEND_STORE", backendSQLite, backendSQLite, backendMemory),
+		backend:        r.OneOf("SPIKE_NEXUS_BACKEND_STORE", backendSQLite, backendSQLite, backendMemory, backendLite),
 		dataDir:        r.Folder("SPIKE_NEXUS_DATA_DIR", "~/.spike/data"),
 		maxVersions:    r.Int("SPIKE_NEXUS_MAX_SECRET_VERSIONS", 10, 1, 1000),
+		maxCiphertext:  r.Int("SPIKE_NEXUS_CRYPTO_MAX_CIPHERTEXT_SIZE", 65536, 1024, 4<<20),
 		updateInterval: r.Duration("SPIKE_NEXUS_KEEPER_UPDATE_INTERVAL", 5*time.Minute, time.Second, 24*time.Hour),
 		searchInterval: r.Duration("SPIKE_NEXUS_RECOVERY_MAX_INTERVAL", time.Minute, 100*time.Millisecond, time.Hour),
 	}

@@ -42,7 +42,8 @@ Audit lines go to standard output, everything else to standard error.
 Settings, from the environment:
   SPIFFE_ENDPOINT_SOCKET                 the Workload API, such as unix:///run/spire/agent/api.sock
   SPIKE_NEXUS_TLS_PORT                   where to listen (:8553)
-  SPIKE_NEXUS_BACKEND_STORE              sqlite, or memory for development (sqlite)
+  SPIKE_NEXUS_BACKEND_STORE              sqlite, memory for development, or lite for
+                                         the cipher service alone (sqlite)
   SPIKE_NEXUS_DATA_DIR                   where the database is (~/.spike/data)
   SPIKE_NEXUS_KEEPER_PEERS               the Keepers' URLs, comma-separated
   SPIKE_NEXUS_SHAMIR_SHARES              how many Keepers, and recovery shards, there are (3)
@@ -50,6 +51,7 @@ Settings, from the environment:
   SPIKE_NEXUS_KEEPER_UPDATE_INTERVAL     how often a Keeper that is well is looked at (5m)
   SPIKE_NEXUS_RECOVERY_MAX_INTERVAL      the longest pause between two searches for the root key (60s)
   SPIKE_NEXUS_MAX_SECRET_VERSIONS        how many versions of a secret are kept (10)
+  SPIKE_NEXUS_CRYPTO_MAX_CIPHERTEXT_SIZE the longest ciphertext of the cipher service, in bytes (65536)
   SPIKE_TRUST_ROOT                       the trust domains, comma-separated (spike.ist)
   SPIKE_TRUST_ROOT_{NEXUS,KEEPER,PILOT,LITE_WORKLOAD}
                                          where that role counts (the first of SPIKE_TRUST_ROOT)
@@ -185,8 +187,11 @@ func serveVault(ctx context.Context, s settings, log *slog.Logger, listener net.
 		}
 	}
 	srv := mtls.NewServer(mtls.ServerConfig{
-		Handler: server.New(server.Config{Vault: v, Operator: manager, Roles: s.roles, Log: log}),
-		SVID:    source, Bundles: source,
+		Handler: server.New(server.Config{
+			Vault: v, Operator: manager, Roles: s.roles, Log: log,
+			MaxCiphertext: s.maxCiphertext, NoSecrets: s.backend == backendLite,
+		}),
+		SVID: source, Bundles: source,
 		Accept:            func(id spiffeid.ID) bool { return s.roles.Of(id) != role.None },
 		Log:               log,
 		ReadHeaderTimeout: s.readHeaderTimeout,

@@ -5,6 +5,9 @@ package api
 const (
 	PathSecret          = "/v1/store/secrets"
 	PathSecretMetadata  = "/v1/store/secrets/metadata"
+	PathPolicy          = "/v1/acl/policy"
+	PathCipherEncrypt   = "/v1/cipher/encrypt"
+	PathCipherDecrypt   = "/v1/cipher/decrypt"
 	PathOperatorInit    = "/v1/operator/init"
 	PathOperatorStatus  = "/v1/operator/status"
 	PathOperatorRecover = "/v1/operator/recover"

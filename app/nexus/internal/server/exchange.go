@@ -23,10 +23,10 @@ type exchange struct {
 	room   *room
 }
 
-// decode reads the body into a wire type. Whatever is wrong with it is
-// api.ErrBadRequest.
-func (x *exchange) decode(into any) error {
-	body, err := x.room.read(x.w, x.r)
+// decode reads a body of at most most bytes into a wire type. Whatever is wrong
+// with it is api.ErrBadRequest.
+func (x *exchange) decode(into any, most int64) error {
+	body, err := x.room.read(x.w, x.r, most)
 	if err != nil {
 		return bad("read the body", err)
 	}

@@ -7,8 +7,6 @@ import (
 	"net/http"
 
 	"golang.org/x/sync/semaphore"
-
-	"github.com/spiffe/spike/internal/api"
 )
 
 // Bodies up to smallBody are read at once; larger ones share roomForBodies.
@@ -17,7 +15,7 @@ const (
 	roomForBodies = 32 << 20
 )
 
-var errTooLarge = errors.New("it is larger than 8 MiB")
+var errTooLarge = errors.New("it is larger than this route allows")
 
 // room bounds what request bodies take up in memory. Whoever holds an identity
 // of a trusted domain can send bodies before it is known what it may do.
@@ -27,14 +25,15 @@ type room struct {
 
 func newRoom() *room { return &room{semaphore.NewWeighted(roomForBodies)} }
 
-// read returns the whole body. One over the limit is refused without being read
-// whole. A large one waits for room, for as long as its request may take.
-func (m *room) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.ContentLength > api.MaxBody {
+// read returns the whole body. One of more than most bytes is refused without
+// being read whole. A large one waits for room, for as long as its request may
+// take.
+func (m *room) read(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	if r.ContentLength > most {
 		w.Header().Set("Connection", "close")
 		return nil, errTooLarge
 	}
-	limited := http.MaxBytesReader(w, r.Body, api.MaxBody)
+	limited := http.MaxBytesReader(w, r.Body, most)
 	var b bytes.Buffer
 	if r.ContentLength > 0 {
 		b.Grow(int(min(r.ContentLength, smallBody)) + bytes.MinRead)
@@ -43,9 +42,9 @@ func (m *room) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	case errors.Is(err, io.EOF):
 		return b.Bytes(), nil
 	case err != nil:
-		return nil, err
+		return nil, tooLarge(err)
 	}
-	need := int64(api.MaxBody)
+	need := most
 	if r.ContentLength >= 0 {
 		need = r.ContentLength
 	}
@@ -55,11 +54,15 @@ func (m *room) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	defer m.large.Release(need)
 	b.Grow(int(need) - b.Len() + bytes.MinRead)
 	if _, err := b.ReadFrom(limited); err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return nil, errTooLarge
-		}
-		return nil, err
+		return nil, tooLarge(err)
 	}
 	return b.Bytes(), nil
+}
+
+func tooLarge(err error) error {
+	var limit *http.MaxBytesError
+	if errors.As(err, &limit) {
+		return errTooLarge
+	}
+	return err
 }

@@ -26,11 +26,27 @@ func routes() []route {
 		{api.PathSecret, api.ActionUndelete, handle((*Server).undeleteSecret)},
 		{api.PathSecret, api.ActionDestroy, handle((*Server).destroySecret)},
 		{api.PathSecretMetadata, api.ActionGet, handle((*Server).getMetadata)},
+		{api.PathPolicy, api.ActionPut, handle((*Server).putPolicy)},
+		{api.PathPolicy, api.ActionGet, handle((*Server).getPolicy)},
+		{api.PathPolicy, api.ActionList, handle((*Server).listPolicies)},
+		{api.PathPolicy, api.ActionDelete, handle((*Server).deletePolicy)},
+		{api.PathCipherEncrypt, api.ActionPut, either(encryptStream, handle((*Server).encrypt))},
+		{api.PathCipherDecrypt, api.ActionPut, either(decryptStream, handle((*Server).decrypt))},
 		{api.PathOperatorInit, api.ActionPut, handle((*Server).operatorInit)},
 		{api.PathOperatorStatus, api.ActionPut, handle((*Server).operatorStatus)},
 		{api.PathOperatorRecover, api.ActionPut, handle((*Server).operatorRecover)},
 		{api.PathOperatorRestore, api.ActionPut, handle((*Server).operatorRestore)},
 	}
+}
+
+// secretsOnly reports whether a route is about secrets or policies, which a
+// store that keeps none does not have.
+func (r *route) secretsOnly() bool {
+	switch r.path {
+	case api.PathSecret, api.PathSecretMetadata, api.PathPolicy:
+		return true
+	}
+	return false
 }
 
 // answer is what a route answers with: a wire type whose Err can be set.
@@ -44,7 +60,7 @@ func handle[Req, Res any, A answer[Res]](f func(*Server, context.Context, vault.
 	return func(s *Server, x *exchange) {
 		var req Req
 		res, err := func() (res Res, err error) {
-			if err := x.decode(&req); err != nil {
+			if err := x.decode(&req, s.bodyLimit(x.r.URL.Path)); err != nil {
 				return res, err
 			}
 			return f(s, x.r.Context(), x.caller, &req)

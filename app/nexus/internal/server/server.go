@@ -31,7 +31,12 @@ type Config struct {
 	Vault    *vault.Vault
 	Operator Operator
 	Roles    role.Domains
-	Log      *slog.Logger
+	// MaxCiphertext is the longest ciphertext of the cipher service, its tag
+	// included, in bytes.
+	MaxCiphertext int
+	// NoSecrets leaves out the routes for secrets and policies.
+	NoSecrets bool
+	Log       *slog.Logger
 }
 
 // Server serves the API. It is an http.Handler that must run behind
@@ -42,16 +47,21 @@ type Server struct {
 	roles    role.Domains
 	log      *slog.Logger
 	room     *room
-	routes   map[string]func(*Server, *exchange)
+
+	maxCiphertext int
+	routes        map[string]func(*Server, *exchange)
 }
 
 // New returns the API of a vault.
 func New(c Config) *Server {
 	s := &Server{
 		vault: c.Vault, operator: c.Operator, roles: c.Roles, log: c.Log,
-		room: newRoom(), routes: map[string]func(*Server, *exchange){},
+		room: newRoom(), maxCiphertext: c.MaxCiphertext, routes: map[string]func(*Server, *exchange){},
 	}
 	for _, r := range routes() {
+		if c.NoSecrets && r.secretsOnly() {
+			continue
+		}
 		s.routes[r.path+"?"+r.action] = r.serve
 	}
 	return s

@@ -69,9 +69,10 @@ func newBench(t *testing.T, open bool) *bench {
 	b.vault = v
 	td := []spiffeid.TrustDomain{spiffeid.RequireTrustDomainFromString("spike.ist")}
 	b.serve = server.New(server.Config{
-		Vault: v, Roles: role.Domains{Trusted: td, Nexus: td, Keeper: td, Pilot: td},
-		Operator: rootkey.New(rootkey.Config{Vault: v, Backend: "memory", Log: slog.New(slog.DiscardHandler)}),
-		Log:      slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Vault: v, Roles: role.Domains{Trusted: td, Nexus: td, Keeper: td, Pilot: td, Lite: td},
+		Operator:      rootkey.New(rootkey.Config{Vault: v, Backend: "memory", Log: slog.New(slog.DiscardHandler)}),
+		MaxCiphertext: 1024,
+		Log:           slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	return b
 }
@@ -159,6 +160,132 @@ func TestTheWire(t *testing.T) {
 		if w := b.do(superuser, method, path+"?action=list", "{}"); w.Code != 400 {
 			t.Errorf("%s: got %d", method, w.Code)
 		}
+	}
+}
+
+func TestPoliciesOnTheWire(t *testing.T) {
+	b := newBench(t, true)
+	const path, bad = "/v1/acl/policy", `{"id":"","err":"api_bad_request"}`
+	const web = "spiffe://spike.ist/web"
+	b.want(superuser, path+"?action=list", `{}`, 200, `{"policies":[]}`)
+	b.want(superuser, path, `{"name":"web read","spiffeidPattern":"^spiffe://spike\\.ist/web$","pathPattern":"^web/.*$","permissions":["read","list"]}`, 200, `{"id":"web read"}`)
+	b.want(superuser, path, `{"name":"b","spiffeidPattern":"^x$","pathPattern":"^y$","permissions":["super"]}`, 200, `{"id":"b"}`)
+	b.want(superuser, path+"?action=list", `{"spiffeidPattern":"","pathPattern":""}`, 200, `{"policies":[{"id":"b","name":"b"},{"id":"web read","name":"web read"}]}`)
+	b.want(superuser, path+"?action=list", `{"pathPattern":"^y$"}`, 200, `{"policies":[{"id":"b","name":"b"}]}`)
+	got := b.do(superuser, http.MethodPost, path+"?action=get", `{"id":"web read"}`).Body.String()
+	want := `{"id":"web read","name":"web read","spiffeidPattern":"^spiffe://spike\\.ist/web$","spiffiedPattern":"^spiffe://spike\\.ist/web$",` +
+		`"pathPattern":"^web/.*$","permissions":["read","list"],"createdAt":"T","updatedAt":"T"}`
+	if plain := regexp.MustCompile(`20\d\d-\d\d-\d\dT[\d:.]+Z`).ReplaceAllString(got, "T"); plain != want {
+		t.Errorf("got  %s\nwant %s", plain, want)
+	}
+	b.want(superuser, "/v1/store/secrets", `{"path":"web/a","values":{"k":"v"}}`, 200, `{}`)
+	b.want(superuser, "/v1/store/secrets", `{"path":"other","values":{"k":"v"}}`, 200, `{}`)
+	b.want(web, "/v1/store/secrets?action=get", `{"path":"web/a"}`, 200, `{"data":{"k":"v"}}`)
+	b.want(web, "/v1/store/secrets?action=list", `{}`, 200, `{"keys":["web/a"]}`)
+	b.want(web, "/v1/store/secrets", `{"path":"web/a","values":{"k":"v"}}`, 401, `{"err":"access_unauthorized"}`)
+	b.want(web, path+"?action=list", `{}`, 401, `{"policies":null,"err":"access_unauthorized"}`)
+	const zero = `{"id":"","name":"","spiffeidPattern":"","spiffiedPattern":"","pathPattern":"","permissions":null,` +
+		`"createdAt":"0001-01-01T00:00:00Z","updatedAt":"0001-01-01T00:00:00Z","err":`
+	b.want(web, path+"?action=get", `{"id":"b"}`, 401, zero+`"access_unauthorized"}`)
+	b.want(superuser, path+"?action=get", `{"id":"none"}`, 404, zero+`"api_not_found"}`)
+	b.want(superuser, path+"?action=get", `{"id":"a/b"}`, 400, zero+`"api_bad_request"}`)
+	for _, body := range []string{
+		`{"name":"p","spiffeidPattern":"x","pathPattern":"^y$","permissions":["read"]}`,
+		`{"name":"p","spiffeidPattern":"^x$","pathPattern":"^y$","permissions":[]}`,
+		`{"name":"p","spiffeidPattern":"^x$","pathPattern":"^y$","permissions":["x"]}`,
+		`{"name":"p.q","spiffeidPattern":"^x$","pathPattern":"^y$","permissions":["read"]}`,
+	} {
+		b.want(superuser, path, body, 400, bad)
+	}
+	b.want(superuser, path+"?action=delete", `{"id":"web read"}`, 200, `{}`)
+	b.want(superuser, path+"?action=delete", `{"id":"web read"}`, 404, `{"err":"api_not_found"}`)
+	b.want(web, "/v1/store/secrets?action=get", `{"path":"web/a"}`, 401, `{"data":null,"err":"access_unauthorized"}`)
+}
+
+func TestCipherOnTheWire(t *testing.T) {
+	b := newBench(t, true)
+	const lite = "spiffe://spike.ist/spike/workload/role/lite"
+	const encrypt, decrypt = "/v1/cipher/encrypt", "/v1/cipher/decrypt"
+	w := b.do(lite, http.MethodPost, encrypt, `{"plaintext":"aGVsbG8=","algorithm":""}`)
+	var out api.CipherEncryptResponse
+	if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil || w.Code != 200 || out.Version != 1 || len(out.Nonce) != 12 || len(out.Ciphertext) != 5+16 {
+		t.Fatalf("got %d %s", w.Code, w.Body)
+	}
+	b.want(lite, decrypt, w.Body.String(), 200, `{"plaintext":"aGVsbG8="}`)
+	b.want(superuser, decrypt, w.Body.String(), 200, `{"plaintext":"aGVsbG8="}`)
+	b.want("spiffe://spike.ist/web", decrypt, w.Body.String(), 401, `{"plaintext":null,"err":"access_unauthorized"}`)
+	b.want("spiffe://spike.ist/web", encrypt, `{"plaintext":"aGVsbG8="}`, 401, `{"version":0,"nonce":null,"ciphertext":null,"err":"access_unauthorized"}`)
+	const bad, refused = `{"version":0,"nonce":null,"ciphertext":null,"err":"api_bad_request"}`, `{"plaintext":null,"err":"api_bad_request"}`
+	b.want(lite, encrypt, `{}`, 400, bad)
+	b.want(lite, encrypt, `{"plaintext":"!"}`, 400, bad)
+	b.want(lite, encrypt, `{"plaintext":"aGVsbG8=","algorithm":"ROT13"}`, 400, bad)
+	b.want(lite, encrypt, `{"plaintext":"`+strings.Repeat("AAAA", 1009/3+1)+`"}`, 400, bad)
+	b.want(lite, encrypt, `{"plaintext":"`+strings.Repeat("A", 9000)+`"}`, 400, bad)
+	empty := b.do(lite, http.MethodPost, encrypt, `{"plaintext":""}`)
+	b.want(lite, decrypt, empty.Body.String(), 200, `{"plaintext":""}`)
+	for _, change := range []func(*api.CipherEncryptResponse){
+		func(r *api.CipherEncryptResponse) { r.Version = 2 },
+		func(r *api.CipherEncryptResponse) { r.Nonce = r.Nonce[1:] },
+		func(r *api.CipherEncryptResponse) { r.Nonce = append(bytes.Clone(r.Nonce), 0) },
+		func(r *api.CipherEncryptResponse) { r.Ciphertext = bytes.Repeat([]byte{1}, 21) },
+		func(r *api.CipherEncryptResponse) { r.Ciphertext = nil },
+	} {
+		spoiled := out
+		change(&spoiled)
+		body, err := json.Marshal(spoiled)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.want(lite, decrypt, string(body), 400, refused)
+	}
+
+	stream := func(id, target, body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/octet-stream")
+		return b.send(id, r)
+	}
+	sealed := stream(lite, encrypt, "hello")
+	if sealed.Code != 200 || sealed.Body.Len() != 1+12+5+16 || sealed.Body.Bytes()[0] != 1 || sealed.Header().Get("Content-Type") != "application/octet-stream" {
+		t.Fatalf("got %d %x", sealed.Code, sealed.Body)
+	}
+	if back := stream(lite, decrypt, sealed.Body.String()); back.Code != 200 || back.Body.String() != "hello" {
+		t.Errorf("got %d %s", back.Code, back.Body)
+	}
+	// Both forms are of one service.
+	body, err := json.Marshal(api.CipherDecryptRequest{Version: 1, Nonce: sealed.Body.Bytes()[1:13], Ciphertext: sealed.Body.Bytes()[13:]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.want(lite, decrypt, string(body), 200, `{"plaintext":"aGVsbG8="}`)
+	for _, c := range []struct {
+		id, target, body string
+		status           int
+	}{
+		{lite, encrypt, "", 400}, {lite, decrypt, "", 400}, {lite, decrypt, "\x01short", 400}, {lite, decrypt, sealed.Body.String()[:20], 400},
+		{lite, decrypt, "\x02" + sealed.Body.String()[1:], 400}, {lite, encrypt, strings.Repeat("x", 1009), 400}, {lite, encrypt, strings.Repeat("x", 1008), 200},
+		{"spiffe://spike.ist/web", encrypt, "x", 401}, {"spiffe://spike.ist/web", decrypt, "x", 401},
+	} {
+		got := stream(c.id, c.target, c.body)
+		if got.Code != c.status || c.status != 200 && got.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s %.20q: got %d %s", c.target, c.body, got.Code, got.Body)
+		}
+	}
+}
+
+// TestWithoutSecrets: a store that keeps no secrets has no routes for them.
+func TestWithoutSecrets(t *testing.T) {
+	b := newBench(t, true)
+	b.serve = server.New(server.Config{
+		Vault: b.vault, Roles: role.Domains{Pilot: []spiffeid.TrustDomain{spiffeid.RequireTrustDomainFromString("spike.ist")}},
+		Log: slog.New(slog.DiscardHandler), MaxCiphertext: 1024, NoSecrets: true,
+	})
+	for _, route := range server.Routes() {
+		if strings.HasPrefix(route.Path, "/v1/store/") || strings.HasPrefix(route.Path, "/v1/acl/") {
+			b.want(superuser, route.Path+"?action="+route.Action, `{"path":"a","values":{"k":"v"}}`, 400, `{"err":"api_bad_request"}`)
+		}
+	}
+	if w := b.do(superuser, http.MethodPost, "/v1/cipher/encrypt", `{"plaintext":"AA=="}`); w.Code != 200 {
+		t.Errorf("encrypt: got %d %s", w.Code, w.Body)
 	}
 }
 
@@ -257,6 +384,10 @@ func TestEveryRouteIsDecidedAndAudited(t *testing.T) {
 	bodies := map[string]string{
 		"/v1/store/secrets?":    `{"path":"a","values":{"k":"v"}}`,
 		"/v1/store/secrets?get": `{"path":"a"}`,
+		"/v1/acl/policy?":       `{"name":"p","spiffeidPattern":"^x$","pathPattern":"^y$","permissions":["read"]}`,
+		"/v1/acl/policy?get":    `{"id":"p"}`,
+		"/v1/acl/policy?delete": `{"id":"p"}`,
+		"/v1/cipher/encrypt?":   `{"plaintext":"AA=="}`,
 		"/v1/operator/restore?": `{"id":1,"shard":[` + strings.TrimSuffix(strings.Repeat("1,", 32), ",") + `]}`,
 	}
 	everyone := []string{

@@ -139,13 +139,13 @@ func (v *Vault) Create(ctx context.Context, b *Birth) error {
 
 // batch returns the first batch of the store and the content that it makes.
 func (b *Birth) batch(keys *seal.Keyring) (Batch, *content, error) {
-	c := &content{secrets: &index{}, nextID: 1}
+	c := &content{}
 	raw, err := b.header.encode()
 	if err != nil {
 		return Batch{}, c, err
 	}
 	batch := Batch{Header: raw}
-	c.state = stateRecord{epoch: 1, sequence: 1, header: headerHash(raw)}
+	c.held = newHeld(stateRecord{epoch: 1, sequence: 1, header: headerHash(raw)})
 	for _, set := range []struct {
 		name   string
 		shares []shamir.Share

@@ -39,23 +39,22 @@ type committer struct {
 	queue chan *write
 	ended chan struct{}
 
-	// What the store holds, as of the last commit. Only the goroutine touches it.
-	secrets *index
-	state   stateRecord
-	nextID  uint64
+	// held is what the store holds, as of the last commit. Only the goroutine
+	// touches it.
+	held held
 
 	mu       sync.RWMutex
 	stopping bool
 	senders  sync.WaitGroup // those between accept and the queue
 }
 
-func newCommitter(v *Vault, keys *seal.Keyring, c *content) *committer {
-	committer := &committer{
-		vault: v, keys: keys, secrets: c.secrets, state: c.state, nextID: c.nextID,
+func newCommitter(v *Vault, keys *seal.Keyring, h held) *committer {
+	c := &committer{
+		vault: v, keys: keys, held: h,
 		queue: make(chan *write, maxBatchWrites), ended: make(chan struct{}),
 	}
-	go committer.run()
-	return committer
+	go c.run()
+	return c
 }
 
 // stop refuses further writes and returns when the accepted ones are answered.
@@ -156,7 +155,7 @@ func (c *committer) commit(batch []*write) {
 		answer(batch, nil, err)
 		return
 	}
-	t := newTx(c)
+	t := newTx(c.keys, &c.held)
 	results := make([]error, len(batch))
 	for i, w := range batch {
 		results[i] = w.apply(t)
@@ -183,21 +182,21 @@ func (c *committer) store(t *tx) error {
 	if t.empty() {
 		return nil
 	}
-	b, state, err := t.batch()
+	b, err := t.batch()
 	if err != nil {
 		return err
 	}
 	if failpoint.Fault("publish-before-commit") {
-		c.vault.publish(&snapshot{secrets: t.secrets.Copy(), sequence: state.sequence})
+		c.vault.publish(&snapshot{c.held.copy()})
 	}
 	failpoint.Hit("commit.before")
 	// Once taken, a write runs to its end: no caller's context applies.
 	if err := c.vault.store.Commit(context.Background(), b); err != nil {
-		return fmt.Errorf("commit %d: %w", state.sequence, err)
+		return fmt.Errorf("commit %d: %w", t.state.sequence, err)
 	}
 	failpoint.Hit("commit.after")
-	c.secrets, c.state, c.nextID = t.secrets, state, t.nextID
-	c.vault.publish(&snapshot{secrets: t.secrets.Copy(), sequence: state.sequence})
+	c.held = t.held
+	c.vault.publish(&snapshot{c.held.copy()})
 	failpoint.Hit("commit.published")
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/spiffe/spike/app/nexus/internal/policy"
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/role"
 )
@@ -30,6 +31,12 @@ const (
 	OpSecretUndelete  Operation = "secret.undelete"
 	OpSecretDestroy   Operation = "secret.destroy"
 	OpSecretMetadata  Operation = "secret.metadata"
+	OpPolicyPut       Operation = "policy.put"
+	OpPolicyGet       Operation = "policy.get"
+	OpPolicyList      Operation = "policy.list"
+	OpPolicyDelete    Operation = "policy.delete"
+	OpCipherEncrypt   Operation = "cipher.encrypt"
+	OpCipherDecrypt   Operation = "cipher.decrypt"
 	OpOperatorInit    Operation = "operator.init"
 	OpOperatorStatus  Operation = "operator.status"
 	OpOperatorRecover Operation = "operator.recover"
@@ -54,29 +61,82 @@ type Auditor func(context.Context, Entry) error
 
 // decision is the outcome of the one function that decides.
 type decision struct {
-	allowed bool
-	by      string
+	allowed  bool
+	by       string
+	byPolicy bool
+	// partly: a list is to be filtered, since the caller may list some paths and
+	// not all.
+	partly bool
 }
 
-// roleFor says which role alone may do an operation. One that is not listed
-// nobody may do.
-func roleFor(op Operation) role.Role {
+// The reserved paths that stand for operations that have no path of their own.
+const (
+	reservedACL    = "spike/system/acl"
+	reservedSecret = "spike/system/secret"
+	reservedCipher = "spike/system/cipher/exec"
+)
+
+// rule says who may do an operation, policies aside, and what policy grants it.
+type rule struct {
+	role       role.Role         // that may always
+	lite       bool              // the lite role may, too
+	permission policy.Permission // that a policy must grant a workload; 0: none does
+	reserved   string            // at this path; "" for the request's own
+}
+
+// ruleFor returns the rule of an operation. One that is not listed nobody may do.
+func ruleFor(op Operation) rule {
 	switch op {
-	case OpSecretPut, OpSecretGet, OpSecretList, OpSecretDelete, OpSecretUndelete, OpSecretDestroy,
-		OpSecretMetadata, OpOperatorInit, OpOperatorStatus:
-		return role.Superuser
+	case OpSecretGet, OpSecretMetadata:
+		return rule{role: role.Superuser, permission: policy.Read}
+	case OpSecretPut, OpSecretDelete, OpSecretUndelete, OpSecretDestroy:
+		return rule{role: role.Superuser, permission: policy.Write}
+	case OpSecretList:
+		return rule{role: role.Superuser, permission: policy.List, reserved: reservedSecret}
+	case OpPolicyPut, OpPolicyDelete:
+		return rule{role: role.Superuser, permission: policy.Write, reserved: reservedACL}
+	case OpPolicyGet:
+		return rule{role: role.Superuser, permission: policy.Read, reserved: reservedACL}
+	case OpPolicyList:
+		return rule{role: role.Superuser, permission: policy.List, reserved: reservedACL}
+	case OpCipherEncrypt, OpCipherDecrypt:
+		return rule{role: role.Superuser, lite: true, permission: policy.Execute, reserved: reservedCipher}
+	case OpOperatorInit, OpOperatorStatus:
+		return rule{role: role.Superuser}
 	case OpOperatorRecover:
-		return role.Recover
+		return rule{role: role.Recover}
 	case OpOperatorRestore:
-		return role.Restore
+		return rule{role: role.Restore}
 	}
-	return role.None
+	return rule{}
 }
 
-// decide says whether caller may do op. It is the only place that does.
-func decide(caller Caller, op Operation) decision {
-	if r := roleFor(op); r != role.None && caller.Role == r {
-		return decision{allowed: true, by: "role " + r.String()}
+// decide says whether caller may do op at path, under policies. It is the only
+// place that does.
+func decide(policies *policy.Set, caller Caller, op Operation, path string) decision {
+	r := ruleFor(op)
+	switch {
+	case r.role == role.None:
+		return decision{}
+	case caller.Role == r.role, r.lite && caller.Role == role.Lite:
+		return decision{allowed: true, by: "role " + caller.Role.String()}
+	case caller.Role != role.Workload || r.permission == 0 || policies == nil:
+		return decision{}
+	}
+	if r.reserved != "" {
+		path = r.reserved
+	}
+	if len(path) > api.MaxPath {
+		// Nothing can be there, and matching it would cost its length.
+		return decision{}
+	}
+	if p := policies.Allow(caller.ID, r.permission, path); p != nil {
+		return decision{allowed: true, byPolicy: true, by: "policy " + p.Name}
+	}
+	if op == OpSecretList {
+		if some := policies.Naming(caller.ID, r.permission); len(some) > 0 {
+			return decision{allowed: true, byPolicy: true, partly: true, by: "policy " + some[0].Name}
+		}
 	}
 	return decision{}
 }
@@ -98,8 +158,8 @@ type Request struct{ r request }
 // Begin decides an operation of caller's. A refusal is audited and returned as
 // api.ErrUnauthorized; otherwise the caller must end the request with Done.
 func (v *Vault) Begin(ctx context.Context, caller Caller, op Operation) (*Request, error) {
-	r := v.request(caller, op, "", 0)
-	if err := r.allow(ctx); err != nil {
+	r := request{vault: v, caller: caller, op: op}
+	if err := r.allow(ctx, nil); err != nil {
 		return nil, err
 	}
 	return &Request{r}, nil
@@ -108,13 +168,29 @@ func (v *Vault) Begin(ctx context.Context, caller Caller, op Operation) (*Reques
 // Done audits the outcome and returns the error to answer with.
 func (r *Request) Done(ctx context.Context, err error) error { return r.r.done(ctx, err) }
 
-func (v *Vault) request(caller Caller, op Operation, path string, version int) request {
-	return request{vault: v, caller: caller, op: op, path: path, version: version}
+// begin decides an operation on what the vault holds, and returns the snapshot
+// that it is decided by and is to be answered from: what is read is never read
+// under older policies. It returns api.ErrNotReady unless the vault is open.
+func (v *Vault) begin(ctx context.Context, caller Caller, op Operation, path string, version int) (*request, *snapshot, error) {
+	s := v.current.Load()
+	if s == nil {
+		return nil, nil, api.ErrNotReady
+	}
+	r := &request{vault: v, caller: caller, op: op, path: path, version: version}
+	if err := r.allow(ctx, s); err != nil {
+		return nil, nil, err
+	}
+	return r, s, nil
 }
 
-// allow decides. It audits a refusal; whoever is let through must call done.
-func (r *request) allow(ctx context.Context) error {
-	r.verdict = decide(r.caller, r.op)
+// allow decides, under the policies of the snapshot that the request is answered
+// from. It audits a refusal; whoever is let through must call done.
+func (r *request) allow(ctx context.Context, s *snapshot) error {
+	var policies *policy.Set
+	if s != nil {
+		policies = s.policies
+	}
+	r.verdict = decide(policies, r.caller, r.op, r.path)
 	if r.verdict.allowed {
 		return nil
 	}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/tidwall/btree"
 
-	"github.com/spiffe/spike/app/nexus/internal/seal"
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/secret"
 )
@@ -30,8 +29,7 @@ type version struct {
 	deleted int64
 	values  secret.Bytes // a JSON object of strings
 
-	row uint64      // the row's id; 0 for one not yet stored
-	tag seal.Digest // what the row adds to the digest
+	row rowRef // its id is 0 for one not yet stored
 }
 
 // current is the highest version that was ever written.

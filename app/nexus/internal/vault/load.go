@@ -1,14 +1,18 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	"github.com/spiffe/spike/app/nexus/internal/policy"
 	"github.com/spiffe/spike/app/nexus/internal/seal"
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/secret"
@@ -16,10 +20,8 @@ import (
 
 // content is everything that a store holds, opened.
 type content struct {
-	secrets *index
-	shares  []shareRecord
-	state   stateRecord
-	nextID  uint64 // the next id of a row in TableSecret
+	held
+	shares []shareRecord
 }
 
 // Unlock opens a locked vault with the secret that was split. It returns
@@ -64,7 +66,7 @@ func (v *Vault) load(ctx context.Context, keys *seal.Keyring) (*content, error) 
 	workers := make([]loader, runtime.GOMAXPROCS(0))
 	var wg sync.WaitGroup
 	for i := range workers {
-		workers[i].keys = keys
+		workers[i] = newLoader(keys)
 		wg.Go(func() { workers[i].run(chunks) })
 	}
 	var chunk []Row
@@ -79,15 +81,13 @@ func (v *Vault) load(ctx context.Context, keys *seal.Keyring) (*content, error) 
 	close(chunks)
 	wg.Wait()
 
-	all := loader{keys: keys}
+	all := newLoader(keys)
 	for i := range workers {
 		all.merge(&workers[i])
 	}
 	c, problem := all.content(header, state)
 	if err = errors.Join(err, problem); err != nil {
-		for _, s := range all.shares {
-			s.value.Destroy()
-		}
+		all.destroy()
 		return nil, fmt.Errorf("load the store: %w", err)
 	}
 	return c, nil
@@ -98,12 +98,29 @@ type loader struct {
 	keys     *seal.Keyring
 	digest   seal.Digest
 	rows     uint64
-	nextID   uint64
+	nextID   map[Table]uint64
 	versions []loaded
 	shares   []shareRecord
+	policies []*policy.Policy
+	refs     map[string]rowRef // of the policies
+	ciphers  []*cipherKey
 	bad      []string // rows that cannot be what SPIKE wrote, the first few
 	badCount int
 	err      error
+}
+
+func newLoader(keys *seal.Keyring) loader {
+	return loader{keys: keys, nextID: map[Table]uint64{}, refs: map[string]rowRef{}}
+}
+
+// destroy wipes the key material that was read.
+func (l *loader) destroy() {
+	for _, s := range l.shares {
+		s.value.Destroy()
+	}
+	for _, k := range l.ciphers {
+		k.key.Destroy()
+	}
 }
 
 type loaded struct {
@@ -133,32 +150,64 @@ func (l *loader) row(r Row) {
 		l.reject(r)
 		return
 	}
-	switch r.Table {
+	l.nextID[r.Table] = max(l.nextID[r.Table], r.ID+1)
+	switch err := l.record(r.Table, rowRef{r.ID, tag}, plaintext); {
+	case errors.Is(err, errRecord):
+		l.reject(r)
+	case err != nil:
+		l.err = err
+	}
+}
+
+// record reads what is in a row that authenticates. It returns errRecord when
+// that is nothing that belongs there.
+func (l *loader) record(table Table, ref rowRef, plaintext []byte) error {
+	switch table {
 	case TableSecret:
-		l.nextID = max(l.nextID, r.ID)
 		record, err := decodeVersion(plaintext)
 		if err != nil {
-			l.reject(r)
-			return
+			return err
 		}
 		l.versions = append(l.versions, loaded{record.path, record.first, version{
 			number: record.version, flags: record.flags, created: record.created, changed: record.changed,
-			deleted: record.deleted, values: secret.NewBytes(record.values), row: r.ID, tag: tag,
+			deleted: record.deleted, values: secret.NewBytes(record.values), row: ref,
 		}})
 	case TableShare:
 		record, err := decodeShare(plaintext)
-		if errors.Is(err, errRecord) {
-			l.reject(r)
-			return
-		}
 		if err != nil {
-			l.err = err
-			return
+			return err
 		}
 		l.shares = append(l.shares, record)
+	case TablePolicy:
+		record, err := decodePolicy(plaintext)
+		if err != nil {
+			return err
+		}
+		p, err := policy.Compile(policy.Policy{
+			Name: record.texts[0], SPIFFEIDPattern: record.texts[1], PathPattern: record.texts[2],
+			Permissions: policy.Permission(record.permissions),
+			Created:     time.Unix(0, record.created).UTC(), Updated: time.Unix(0, record.updated).UTC(),
+		})
+		if err != nil {
+			return fmt.Errorf("policy row %d: %w", ref.id, err)
+		}
+		l.policies = append(l.policies, p)
+		l.refs[p.Name] = ref
+	case TableCipher:
+		record, err := decodeCipher(plaintext)
+		if err != nil {
+			return err
+		}
+		k, err := newCipherKey(record.key, record.created, record.reserved)
+		if err != nil {
+			return err
+		}
+		k.row = ref
+		l.ciphers = append(l.ciphers, k)
 	default:
-		l.reject(r)
+		return errRecord
 	}
+	return nil
 }
 
 func (l *loader) reject(r Row) {
@@ -171,7 +220,12 @@ func (l *loader) reject(r Row) {
 func (l *loader) merge(other *loader) {
 	l.digest.Toggle(other.digest)
 	l.rows += other.rows
-	l.nextID = max(l.nextID, other.nextID)
+	for table, id := range other.nextID {
+		l.nextID[table] = max(l.nextID[table], id)
+	}
+	l.policies = append(l.policies, other.policies...)
+	maps.Copy(l.refs, other.refs)
+	l.ciphers = append(l.ciphers, other.ciphers...)
 	l.versions = append(l.versions, other.versions...)
 	l.shares = append(l.shares, other.shares...)
 	l.bad = append(l.bad, other.bad...)
@@ -216,7 +270,14 @@ func (l *loader) content(header []byte, state State) (*content, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &content{secrets: secrets, shares: l.shares, state: s, nextID: l.nextID + 1}, nil
+	if len(l.refs) != len(l.policies) {
+		return nil, fmt.Errorf("%w: a policy is there twice", ErrDamaged)
+	}
+	slices.SortFunc(l.ciphers, func(a, b *cipherKey) int { return cmp.Compare(b.row.id, a.row.id) })
+	h := newHeld(s)
+	h.secrets, h.policies, h.policyRows, h.ciphers = secrets, policy.NewSet(l.policies...), l.refs, l.ciphers
+	maps.Copy(h.nextID, l.nextID)
+	return &content{held: h, shares: l.shares}, nil
 }
 
 // assemble makes entries out of versions.

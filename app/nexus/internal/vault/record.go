@@ -128,6 +128,89 @@ func decodeShare(b []byte) (shareRecord, error) {
 	return r, err
 }
 
+// policyRecord is one policy. Times are Unix nanoseconds.
+type policyRecord struct {
+	permissions uint8
+	created     int64
+	updated     int64
+	texts       [3]string // name, SPIFFE ID pattern, path pattern
+}
+
+const policyFixed = 2 + 2*8
+
+func (r *policyRecord) encode() []byte {
+	b := append(make([]byte, 0, 256), recordFormat, r.permissions)
+	b = binary.BigEndian.AppendUint64(b, uint64(r.created))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.updated))
+	for _, text := range r.texts {
+		b = binary.BigEndian.AppendUint16(b, uint16(len(text)))
+		b = append(b, text...)
+	}
+	return b
+}
+
+func decodePolicy(b []byte) (policyRecord, error) {
+	var r policyRecord
+	if len(b) < policyFixed || b[0] != recordFormat {
+		return r, errRecord
+	}
+	r.permissions = b[1]
+	r.created = int64(binary.BigEndian.Uint64(b[2:]))
+	r.updated = int64(binary.BigEndian.Uint64(b[10:]))
+	b = b[policyFixed:]
+	for i := range r.texts {
+		if len(b) < 2 {
+			return policyRecord{}, errRecord
+		}
+		length := int(binary.BigEndian.Uint16(b))
+		if b = b[2:]; len(b) < length {
+			return policyRecord{}, errRecord
+		}
+		r.texts[i], b = string(b[:length]), b[length:]
+	}
+	if len(b) != 0 {
+		return policyRecord{}, errRecord
+	}
+	return r, nil
+}
+
+// cipherRecord is one key of the cipher service. It outlives the root key, or
+// clients could not read what they had encrypted.
+type cipherRecord struct {
+	created  int64
+	reserved uint64 // it may have encrypted up to so many messages
+	key      secret.Key
+}
+
+const cipherSize = 1 + 2*8 + cipherKeySize
+
+// encode returns the record; the caller wipes it.
+func (r *cipherRecord) encode() ([]byte, error) {
+	b := append(make([]byte, 0, cipherSize), recordFormat)
+	b = binary.BigEndian.AppendUint64(b, uint64(r.created))
+	b = binary.BigEndian.AppendUint64(b, r.reserved)
+	err := r.key.Expose(func(key []byte) error {
+		b = append(b, key...)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode cipher key: %w", err)
+	}
+	return b, nil
+}
+
+// decodeCipher wipes b.
+func decodeCipher(b []byte) (cipherRecord, error) {
+	defer clear(b)
+	if len(b) != cipherSize || b[0] != recordFormat {
+		return cipherRecord{}, errRecord
+	}
+	r := cipherRecord{created: int64(binary.BigEndian.Uint64(b[1:])), reserved: binary.BigEndian.Uint64(b[9:])}
+	key, err := secret.NewKey(b[17:])
+	r.key = key
+	return r, err
+}
+
 // stateRecord vouches for the whole store at one sequence number.
 type stateRecord struct {
 	epoch    uint64 // opened anew when an older store is accepted

@@ -55,6 +55,35 @@ func FuzzShareRecord(f *testing.F) {
 	})
 }
 
+func FuzzPolicyRecord(f *testing.F) {
+	r := policyRecord{permissions: 3, created: 1, updated: 2, texts: [3]string{"name", "^a$", "^b$"}}
+	f.Add(r.encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := decodePolicy(b)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(r.encode(), b) {
+			t.Errorf("%x came back as %x", b, r.encode())
+		}
+	})
+}
+
+func FuzzCipherRecord(f *testing.F) {
+	f.Add(append([]byte{recordFormat}, make([]byte, cipherSize-1)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := decodeCipher(bytes.Clone(b))
+		if err != nil {
+			return
+		}
+		defer r.key.Destroy()
+		back, err := r.encode()
+		if err != nil || !bytes.Equal(back, b) {
+			t.Errorf("did not come back: %v", err)
+		}
+	})
+}
+
 func FuzzHeader(f *testing.F) {
 	b, err := NewBirth([]string{"https://k1", "https://k2"}, 2, 2)
 	if err != nil {

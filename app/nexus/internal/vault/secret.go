@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/spiffe/spike/app/nexus/internal/policy"
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/secret"
 )
@@ -17,14 +19,11 @@ import (
 // api.ErrVersionConflict when cas asks for another current version than there
 // is.
 func (v *Vault) PutSecret(ctx context.Context, caller Caller, req *api.SecretPutRequest) (int, error) {
-	if v.current.Load() == nil {
-		return 0, api.ErrNotReady
-	}
-	r := v.request(caller, OpSecretPut, req.Path, 0)
-	if err := r.allow(ctx); err != nil {
+	r, _, err := v.begin(ctx, caller, OpSecretPut, req.Path, 0)
+	if err != nil {
 		return 0, err
 	}
-	written, err := v.putSecret(ctx, &r, req)
+	written, err := v.putSecret(ctx, r, req)
 	r.version = written
 	return written, r.done(ctx, err)
 }
@@ -51,7 +50,7 @@ func (v *Vault) putSecret(ctx context.Context, r *request, req *api.SecretPutReq
 		}
 		next := e.withNew(values, t.now, v.maxVersions)
 		written = int(next.current().number)
-		return t.set(req.Path, next)
+		return t.setSecret(req.Path, next)
 	})
 	if err != nil {
 		return 0, err
@@ -70,7 +69,7 @@ func (v *Vault) change(ctx context.Context, r *request, size int, apply func(*tx
 	}
 	w := &write{size: size, done: make(chan error, 1)}
 	w.apply = func(t *tx) error {
-		if r.verdict = decide(r.caller, r.op); !r.verdict.allowed {
+		if r.verdict = decide(t.policies, r.caller, r.op, r.path); !r.verdict.allowed {
 			return api.ErrUnauthorized
 		}
 		return apply(t)
@@ -82,12 +81,8 @@ func (v *Vault) change(ctx context.Context, r *request, size int, apply func(*tx
 // 0 is the current one. It returns api.ErrNotFound for a path or version that is
 // not there or is deleted.
 func (v *Vault) GetSecret(ctx context.Context, caller Caller, req *api.SecretGetRequest) (secret.Bytes, error) {
-	s := v.current.Load()
-	if s == nil {
-		return secret.Bytes{}, api.ErrNotReady
-	}
-	r := v.request(caller, OpSecretGet, req.Path, req.Version)
-	if err := r.allow(ctx); err != nil {
+	r, s, err := v.begin(ctx, caller, OpSecretGet, req.Path, req.Version)
+	if err != nil {
 		return secret.Bytes{}, err
 	}
 	values, err := s.get(req)
@@ -108,24 +103,32 @@ func (s *snapshot) get(req *api.SecretGetRequest) (secret.Bytes, error) {
 	return e.readable(req.Version)
 }
 
-// ListSecrets returns paths of secrets in byte order, never nil.
+// ListSecrets returns paths of secrets in byte order, never nil. A workload that
+// may list some paths and not all gets those.
 func (v *Vault) ListSecrets(ctx context.Context, caller Caller, req *api.SecretListRequest) ([]string, error) {
-	s := v.current.Load()
-	if s == nil {
-		return nil, api.ErrNotReady
-	}
-	r := v.request(caller, OpSecretList, req.Prefix, 0)
-	if err := r.allow(ctx); err != nil {
+	r, s, err := v.begin(ctx, caller, OpSecretList, req.Prefix, 0)
+	if err != nil {
 		return nil, err
 	}
-	keys, err := s.list(req)
+	keys, err := s.list(req, r.filter(s))
 	if err = r.done(ctx, err); err != nil {
 		return nil, err
 	}
 	return keys, nil
 }
 
-func (s *snapshot) list(req *api.SecretListRequest) ([]string, error) {
+// filter returns which paths the caller may list, or nil when it may list all.
+func (r *request) filter(s *snapshot) func(path string) bool {
+	if !r.verdict.partly {
+		return nil
+	}
+	policies := s.policies.Naming(r.caller.ID, policy.List)
+	return func(path string) bool {
+		return slices.ContainsFunc(policies, func(p *policy.Policy) bool { return p.Grants(policy.List, path) })
+	}
+}
+
+func (s *snapshot) list(req *api.SecretListRequest, may func(string) bool) ([]string, error) {
 	if err := req.Validate(); err != nil {
 		return nil, invalid(err)
 	}
@@ -142,6 +145,8 @@ func (s *snapshot) list(req *api.SecretListRequest) ([]string, error) {
 			return true
 		case !strings.HasPrefix(path, req.Prefix):
 			return false // all that follow are beyond it
+		case may != nil && !may(path):
+			return true
 		}
 		keys = append(keys, path)
 		return true
@@ -167,30 +172,28 @@ func (v *Vault) DestroySecret(ctx context.Context, caller Caller, req *api.Secre
 
 func (v *Vault) changeVersions(ctx context.Context, caller Caller, op Operation, req *api.SecretVersionsRequest,
 	change func(e *entry, numbers []int, now int64) *entry) error {
-	if v.current.Load() == nil {
-		return api.ErrNotReady
-	}
-	r := v.request(caller, op, req.Path, 0)
+	named := 0
 	if len(req.Versions) == 1 {
-		r.version = req.Versions[0]
+		named = req.Versions[0]
 	}
-	if err := r.allow(ctx); err != nil {
+	r, _, err := v.begin(ctx, caller, op, req.Path, named)
+	if err != nil {
 		return err
 	}
-	err := req.Validate()
+	err = req.Validate()
 	if err == nil && op == OpSecretDestroy && len(req.Versions) == 0 {
 		err = errors.New("no version is named")
 	}
 	if err != nil {
 		return r.done(ctx, invalid(err))
 	}
-	err = v.change(ctx, &r, 0, func(t *tx) error {
+	err = v.change(ctx, r, 0, func(t *tx) error {
 		e, ok := t.secrets.Get(req.Path)
 		if !ok {
 			return api.ErrNotFound
 		}
 		if next := change(e, req.Versions, t.now); next != nil {
-			return t.set(req.Path, next)
+			return t.setSecret(req.Path, next)
 		}
 		return nil
 	})
@@ -200,12 +203,8 @@ func (v *Vault) changeVersions(ctx context.Context, caller Caller, op Operation,
 // GetMetadata says which versions of a secret there are. With a version, that
 // one must be there and not be deleted.
 func (v *Vault) GetMetadata(ctx context.Context, caller Caller, req *api.SecretGetRequest) (api.SecretMetadataResponse, error) {
-	s := v.current.Load()
-	if s == nil {
-		return api.SecretMetadataResponse{}, api.ErrNotReady
-	}
-	r := v.request(caller, OpSecretMetadata, req.Path, req.Version)
-	if err := r.allow(ctx); err != nil {
+	r, s, err := v.begin(ctx, caller, OpSecretMetadata, req.Path, req.Version)
+	if err != nil {
 		return api.SecretMetadataResponse{}, err
 	}
 	res, err := s.metadata(req, v.maxVersions)

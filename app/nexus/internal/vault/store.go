@@ -29,10 +29,12 @@ type Table string
 const (
 	TableSecret Table = "secret" // one row for each version of a secret
 	TableShare  Table = "share"  // one row for each share of the root key
+	TablePolicy Table = "policy" // one row for each policy
+	TableCipher Table = "cipher" // one row for each key of the cipher service
 )
 
 // Tables returns every table that a store keeps rows in.
-func Tables() []Table { return []Table{TableSecret, TableShare} }
+func Tables() []Table { return []Table{TableSecret, TableShare, TablePolicy, TableCipher} }
 
 // Row is a sealed row. IDs are from 1 to 2^63-1 and say nothing about content.
 type Row struct {

@@ -2,84 +2,151 @@ package vault
 
 import (
 	"crypto/sha256"
+	"maps"
 	"time"
 
+	"github.com/spiffe/spike/app/nexus/internal/policy"
 	"github.com/spiffe/spike/app/nexus/internal/seal"
 )
 
-// tx is a transaction in the making: the secrets as they are after it, and the
-// rows that get the store there.
+// held is what the store holds, opened: what the committer works on, and what
+// reads see once it is published. What it points to is never changed; a
+// transaction makes other things and points to those.
+type held struct {
+	secrets  *index
+	policies *policy.Set
+	ciphers  []*cipherKey // newest first
+	state    stateRecord
+
+	policyRows map[string]rowRef // by the policies' names
+	nextID     map[Table]uint64  // of new rows
+}
+
+// newHeld returns what a store without secrets holds.
+func newHeld(state stateRecord) held {
+	h := held{
+		secrets: &index{}, policies: policy.NewSet(), state: state,
+		policyRows: map[string]rowRef{}, nextID: map[Table]uint64{},
+	}
+	for _, table := range Tables() {
+		h.nextID[table] = 1
+	}
+	return h
+}
+
+// rowRef is where a row is, and what it adds to the digest.
+type rowRef struct {
+	id  uint64
+	tag seal.Digest
+}
+
+// copy returns what a transaction can change without anybody noticing.
+func (h *held) copy() held {
+	c := *h
+	c.secrets = h.secrets.Copy()
+	c.nextID = maps.Clone(h.nextID)
+	return c
+}
+
+// tx is a transaction in the making: what the store holds after it, and the rows
+// that get it there.
 type tx struct {
+	held
 	keys    *seal.Keyring
 	now     int64
-	secrets *index
-	state   stateRecord // of the last commit, with rows and digest kept up
-	firstID uint64      // rows from this id on have never reached the store
-	nextID  uint64
+	firstID map[Table]uint64 // rows from this id on have never reached the store
 	put     map[RowKey]seal.Sealed
 	remove  map[RowKey]struct{}
 }
 
-func newTx(c *committer) *tx {
+func newTx(keys *seal.Keyring, h *held) *tx {
 	return &tx{
-		keys: c.keys, now: time.Now().UnixNano(),
-		secrets: c.secrets.Copy(), state: c.state, firstID: c.nextID, nextID: c.nextID,
+		held: h.copy(), keys: keys, now: time.Now().UnixNano(), firstID: h.nextID,
 		put: map[RowKey]seal.Sealed{}, remove: map[RowKey]struct{}{},
 	}
 }
 
 func (t *tx) empty() bool { return len(t.put) == 0 && len(t.remove) == 0 }
 
-// set makes next the entry at path and works out which rows change. It owns next
-// from now on. On an error nothing has changed.
-func (t *tx) set(path string, next *entry) error {
+// staged is a row that was sealed, and is not yet in the books.
+type staged struct {
+	key    RowKey
+	ref    rowRef
+	sealed seal.Sealed
+}
+
+// seal seals a row for its place: that of id, or the next free one of the table
+// when id is 0. skip is how many free ones are spoken for.
+func (t *tx) seal(table Table, id uint64, skip int, plaintext []byte) (staged, error) {
+	if id == 0 {
+		id = t.nextID[table] + uint64(skip)
+	}
+	row := Row{Table: table, ID: id}
+	sealed, err := t.keys.Seal(row.Place(), plaintext)
+	if err != nil {
+		return staged{}, err
+	}
+	tag, err := t.keys.Tag(row.Place(), sealed)
+	return staged{RowKey{table, id}, rowRef{id, tag}, sealed}, err
+}
+
+// write puts a staged row into the books. One that it replaces was taken out
+// with forget before.
+func (t *tx) write(s staged) {
+	t.put[s.key] = s.sealed
+	delete(t.remove, s.key)
+	t.state.digest.Toggle(s.ref.tag)
+	t.state.rows++
+	t.nextID[s.key.Table] = max(t.nextID[s.key.Table], s.key.ID+1)
+}
+
+// forget takes a row out of the books.
+func (t *tx) forget(table Table, ref rowRef) {
+	t.state.digest.Toggle(ref.tag)
+	t.state.rows--
+	key := RowKey{table, ref.id}
+	delete(t.put, key)
+	if ref.id < t.firstID[table] {
+		t.remove[key] = struct{}{}
+	}
+}
+
+// setSecret makes next the entry at path and works out which rows change. It
+// owns next from now on. On an error nothing has changed.
+func (t *tx) setSecret(path string, next *entry) error {
 	old, existed := t.secrets.Get(path)
-	nextID := t.nextID
-	sealed := map[uint64]seal.Sealed{}
+	var rows []staged
+	fresh := 0
 	for i := range next.versions {
 		v := &next.versions[i]
 		if existed && v.storedAs(old) {
 			continue
 		}
-		if v.row == 0 {
-			v.row = nextID
-			nextID++
-		}
-		s, tag, err := t.seal(path, next, v)
+		record := next.record(path, v)
+		s, err := t.seal(TableSecret, v.row.id, fresh, record.encode())
 		if err != nil {
 			return err
 		}
-		v.tag = tag
-		sealed[v.row] = s
+		if v.row.id == 0 {
+			fresh++
+		}
+		v.row = s.ref
+		rows = append(rows, s)
 	}
 	// From here on nothing can fail.
-	t.nextID = nextID
 	if existed {
 		for i := range old.versions {
-			t.drop(&old.versions[i], next, sealed)
+			v := &old.versions[i]
+			if kept := next.find(int(v.number)); kept == nil || kept.row != v.row {
+				t.forget(TableSecret, v.row)
+			}
 		}
 	}
-	for i := range next.versions {
-		v := &next.versions[i]
-		if s, ok := sealed[v.row]; ok {
-			t.put[RowKey{TableSecret, v.row}] = s
-			t.state.digest.Toggle(v.tag)
-			t.state.rows++
-		}
+	for _, s := range rows {
+		t.write(s)
 	}
 	t.secrets.Set(path, next)
 	return nil
-}
-
-func (t *tx) seal(path string, e *entry, v *version) (seal.Sealed, seal.Digest, error) {
-	record := e.record(path, v)
-	place := Row{Table: TableSecret, ID: v.row}.Place()
-	s, err := t.keys.Seal(place, record.encode())
-	if err != nil {
-		return seal.Sealed{}, seal.Digest{}, err
-	}
-	tag, err := t.keys.Tag(place, s)
-	return s, tag, err
 }
 
 // storedAs reports whether the version's row stands in old as it should.
@@ -88,52 +155,87 @@ func (v *version) storedAs(old *entry) bool {
 	return o != nil && o.row == v.row && o.flags == v.flags && o.changed == v.changed && o.deleted == v.deleted
 }
 
-// drop takes the row of an old version out of the books, unless next keeps it as
-// it is.
-func (t *tx) drop(v *version, next *entry, sealed map[uint64]seal.Sealed) {
-	_, rewritten := sealed[v.row]
-	if !rewritten && next.find(int(v.number)) != nil {
-		return
+// setPolicy writes a policy in the place of the one of its name.
+func (t *tx) setPolicy(p *policy.Policy) error {
+	old, existed := t.policyRows[p.Name]
+	record := policyRecord{
+		permissions: uint8(p.Permissions), created: p.Created.UnixNano(), updated: p.Updated.UnixNano(),
+		texts: [3]string{p.Name, p.SPIFFEIDPattern, p.PathPattern},
 	}
-	t.state.digest.Toggle(v.tag)
-	t.state.rows--
-	if rewritten {
-		return
+	s, err := t.seal(TablePolicy, old.id, 0, record.encode())
+	if err != nil {
+		return err
 	}
-	key := RowKey{TableSecret, v.row}
-	delete(t.put, key)
-	if v.row < t.firstID {
-		t.remove[key] = struct{}{}
+	if existed {
+		t.forget(TablePolicy, old)
 	}
+	t.write(s)
+	t.policies = t.policies.With(p)
+	t.policyRows = maps.Clone(t.policyRows)
+	t.policyRows[p.Name] = s.ref
+	return nil
 }
 
-// batch returns what the store is given, and the state after it.
-func (t *tx) batch() (Batch, stateRecord, error) {
-	next := t.state
-	next.sequence++
-	state, err := t.keys.Seal(statePlace(), next.encode())
+// removePolicy removes the policy of that name, which must be there.
+func (t *tx) removePolicy(name string) {
+	t.forget(TablePolicy, t.policyRows[name])
+	t.policies = t.policies.Without(name)
+	t.policyRows = maps.Clone(t.policyRows)
+	delete(t.policyRows, name)
+}
+
+// setCipher writes a key of the cipher service, the newest one.
+func (t *tx) setCipher(k *cipherKey) error {
+	record := cipherRecord{created: k.created, reserved: k.reserved, key: k.key}
+	plaintext, err := record.encode()
 	if err != nil {
-		return Batch{}, next, err
+		return err
+	}
+	defer clear(plaintext)
+	s, err := t.seal(TableCipher, k.row.id, 0, plaintext)
+	if err != nil {
+		return err
+	}
+	rest := t.ciphers
+	if k.row.id != 0 {
+		t.forget(TableCipher, k.row)
+		rest = rest[1:]
+	}
+	t.write(s)
+	k.row = s.ref
+	t.ciphers = append([]*cipherKey{k}, rest...)
+	return nil
+}
+
+// batch returns what the store is given.
+func (t *tx) batch() (Batch, error) {
+	prev := t.state.sequence
+	t.state.sequence++
+	state, err := t.keys.Seal(statePlace(), t.state.encode())
+	if err != nil {
+		return Batch{}, err
 	}
 	b := Batch{
-		Prev: t.state.sequence, State: state,
+		Prev: prev, State: state,
 		Put: make([]Row, 0, len(t.put)), Delete: make([]RowKey, 0, len(t.remove)),
 	}
 	// New rows in the order of their ids: a store appends those fastest.
-	for id := t.firstID; id < t.nextID; id++ {
-		if s, ok := t.put[RowKey{TableSecret, id}]; ok {
-			b.Put = append(b.Put, Row{TableSecret, id, s})
+	for _, table := range Tables() {
+		for id := t.firstID[table]; id < t.nextID[table]; id++ {
+			if s, ok := t.put[RowKey{table, id}]; ok {
+				b.Put = append(b.Put, Row{table, id, s})
+			}
 		}
 	}
 	for key, s := range t.put {
-		if key.ID < t.firstID {
+		if key.ID < t.firstID[key.Table] {
 			b.Put = append(b.Put, Row{key.Table, key.ID, s})
 		}
 	}
 	for key := range t.remove {
 		b.Delete = append(b.Delete, key)
 	}
-	return b, next, nil
+	return b, nil
 }
 
 func headerHash(raw []byte) [sha256.Size]byte { return sha256.Sum256(raw) }

@@ -62,10 +62,7 @@ type Vault struct {
 }
 
 // snapshot is everything that reads need. It never changes once published.
-type snapshot struct {
-	secrets  *index
-	sequence uint64
-}
+type snapshot struct{ held }
 
 // New returns the vault of a store: uninitialized when the store has no header,
 // and locked when it has one.
@@ -131,7 +128,7 @@ func (v *Vault) Size() (secrets int, sequence uint64, ok bool) {
 	if s == nil {
 		return 0, 0, false
 	}
-	return s.secrets.Len(), s.sequence, true
+	return s.secrets.Len(), s.state.sequence, true
 }
 
 // fail makes the vault useless for good, and says why once.
@@ -206,7 +203,11 @@ func (v *Vault) Close() error {
 
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.current.Store(nil)
+	if s := v.current.Swap(nil); s != nil {
+		for _, k := range s.ciphers {
+			k.key.Destroy()
+		}
+	}
 	if v.failure == nil {
 		v.failure = ErrClosed
 		v.state = api.StateFailed
@@ -230,8 +231,8 @@ func (v *Vault) open(header *Header, keys *seal.Keyring, content *content) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.header, v.keys, v.shares = header, keys, content.shares
-	v.committer = newCommitter(v, keys, content)
-	v.current.Store(&snapshot{secrets: content.secrets.Copy(), sequence: content.state.sequence})
+	v.committer = newCommitter(v, keys, content.held)
+	v.current.Store(&snapshot{content.copy()})
 	v.state = api.StateOpen
 	close(v.opened)
 }

@@ -64,8 +64,8 @@ func TestFormatRefused(t *testing.T) {
 		{"a format that never was", func(t *testing.T, db string) { alter(t, db, "PRAGMA user_version=-1") },
 			vault.ErrFormat, []string{"which there never was"}},
 		{"a table of the future", func(t *testing.T, db string) {
-			alter(t, db, `CREATE TABLE "policy" (id INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT`)
-		}, vault.ErrFormat, []string{`a table "policy"`, "start the version that wrote it"}},
+			alter(t, db, `CREATE TABLE "weather" (id INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT`)
+		}, vault.ErrFormat, []string{`a table "weather"`, "start the version that wrote it"}},
 		{"a table of another shape", func(t *testing.T, db string) { alter(t, db, `CREATE TABLE extra (x)`) },
 			vault.ErrDamaged, []string{`a table "extra"`, "restore a backup"}},
 		{"a table made anew", func(t *testing.T, db string) {
