@@ -71,7 +71,7 @@ func TestCompletionNeedsNothing(t *testing.T) {
 	for words, want := range map[string]string{
 		"secret ":                 "get\tRead a secret, or one value of it\nlist\t",
 		"operator re":             "recover\t",
-		"secret get web/db -o ":   "text\njson\n",
+		"secret get web/db -o ":   "text\njson\nyaml\n",
 		"secret put ":             ":4\n",
 		"operator status --ch":    "--check\t",
 		"secret get --version 1 ": ":4\n",

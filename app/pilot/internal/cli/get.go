@@ -56,11 +56,8 @@ func (a *app) get(cmd *cobra.Command, args []string, version int, output format)
 		return notThere(s.explain(ctx, "The secret was not read.", err), path, version)
 	}
 	if len(args) == 1 {
-		return a.print(func(w io.Writer) error {
-			if output == jsonFormat {
-				return render.JSON(w, values)
-			}
-			return render.Values(w, values)
+		return a.answer(output, values, func(w io.Writer) error {
+			return render.Values(w, a.style(s.config), values)
 		})
 	}
 	// A key that is not there is told only to someone who may read the secret.
@@ -76,10 +73,7 @@ func (a *app) get(cmd *cobra.Command, args []string, version int, output format)
 			Why:  "Its keys are: " + strings.Join(keys, ", ") + ".",
 		}
 	}
-	return a.print(func(w io.Writer) error {
-		if output == jsonFormat {
-			return render.JSON(w, value)
-		}
+	return a.answer(output, value, func(w io.Writer) error {
 		if terminal.Is(a.Out) && !strings.HasSuffix(value, "\n") {
 			value += "\n"
 		}

@@ -43,11 +43,11 @@ func (a *app) initialize(ctx context.Context) error {
 		return s.explainInit(ctx, err)
 	}
 	err = a.print(func(w io.Writer) error {
-		return render.Fields(w,
-			[2]string{"Cluster", render.Clean(made.Cluster)},
-			[2]string{"Key", render.Clean(made.KeyID)},
-			[2]string{"Keepers", strconv.Itoa(made.Keepers)},
-			[2]string{"Threshold", fmt.Sprintf("%d of %s, or %d of %s", made.Threshold,
+		return render.Fields(w, a.style(s.config),
+			render.Field{Name: "Cluster", Value: render.Clean(made.Cluster)},
+			render.Field{Name: "Key", Value: render.Clean(made.KeyID)},
+			render.Field{Name: "Keepers", Value: strconv.Itoa(made.Keepers)},
+			render.Field{Name: "Threshold", Value: fmt.Sprintf("%d of %s, or %d of %s", made.Threshold,
 				render.Count(made.Keepers, "Keeper"), made.Threshold, render.Count(made.Shards, "recovery shard"))},
 		)
 	})

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"io"
 	"slices"
 
@@ -41,17 +40,7 @@ func (a *app) secretList() *cobra.Command {
 				a.tell("There are no secrets.")
 			}
 		}
-		return a.print(func(w io.Writer) error {
-			if *output == jsonFormat {
-				return render.JSON(w, paths)
-			}
-			for _, path := range paths {
-				if _, err := fmt.Fprintln(w, render.Clean(path)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		return a.answer(*output, paths, func(w io.Writer) error { return render.Lines(w, paths) })
 	}
 	return cmd
 }

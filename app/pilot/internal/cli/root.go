@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/spiffe/spike/app/pilot/internal/render"
 	"github.com/spiffe/spike/app/pilot/internal/terminal"
 	"github.com/spiffe/spike/internal/role"
 )
@@ -155,6 +156,11 @@ func (a *app) tell(format string, args ...any) {
 	_, _ = fmt.Fprintf(a.Err, format+"\n", args...)
 }
 
-// color reports whether data may be coloured: on a terminal, unless the user
-// does not want it.
-func (a *app) color(config Config) bool { return !config.NoColor && terminal.Is(a.Out) }
+// style is how the answer may look: in colour and within its width on a terminal,
+// and as plain as can be for everything that reads it otherwise.
+func (a *app) style(config Config) render.Style {
+	if !terminal.Is(a.Out) {
+		return render.Style{}
+	}
+	return render.Style{Color: !config.NoColor, Width: terminal.Width(a.Out)}
+}

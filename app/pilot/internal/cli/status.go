@@ -54,11 +54,8 @@ It needs an identity with the role superuser.`,
 		if err != nil {
 			return s.explain(ctx, "The state is not known.", err)
 		}
-		err = a.print(func(w io.Writer) error {
-			if *output == jsonFormat {
-				return render.JSON(w, status)
-			}
-			return writeStatus(w, &status, a.color(s.config))
+		err = a.answer(*output, status, func(w io.Writer) error {
+			return writeStatus(w, a.style(s.config), &status)
 		})
 		if err == nil && *check && status.State != api.StateOpen {
 			why, next := situation(&status)
@@ -71,7 +68,7 @@ It needs an identity with the role superuser.`,
 
 // writeStatus writes the state for people. What Nexus does not know, because it
 // is not open, is left out rather than shown as zero.
-func writeStatus(w io.Writer, status *api.OperatorStatusResponse, color bool) error {
+func writeStatus(w io.Writer, style render.Style, status *api.OperatorStatusResponse) error {
 	secrets, started := "", ""
 	if status.Secrets != nil {
 		secrets = strconv.Itoa(*status.Secrets)
@@ -83,33 +80,33 @@ func writeStatus(w io.Writer, status *api.OperatorStatusResponse, color bool) er
 	if status.State == api.StateLocked && status.Collected > 0 {
 		collected = fmt.Sprintf("%d of %d that are needed", status.Collected, status.Threshold)
 	}
-	err := render.Fields(w,
-		[2]string{"State", state(status.State, color)},
-		[2]string{"Why", sentence(status.Reason)},
-		[2]string{"Shards fed in", collected},
-		[2]string{"Cluster", status.Cluster},
-		[2]string{"Key", status.KeyID},
-		[2]string{"Threshold", threshold(status)},
-		[2]string{"Secrets", secrets},
-		[2]string{"Backend", status.Backend},
-		[2]string{"Started", started},
-		[2]string{"Version", status.Version},
+	err := render.Fields(w, style,
+		render.Field{Name: "State", Value: status.State, Color: stateColor(status.State)},
+		render.Field{Name: "Why", Value: sentence(status.Reason)},
+		render.Field{Name: "Shards fed in", Value: collected},
+		render.Field{Name: "Cluster", Value: status.Cluster},
+		render.Field{Name: "Key", Value: status.KeyID},
+		render.Field{Name: "Threshold", Value: threshold(status)},
+		render.Field{Name: "Secrets", Value: secrets},
+		render.Field{Name: "Backend", Value: status.Backend},
+		render.Field{Name: "Started", Value: started},
+		render.Field{Name: "Version", Value: status.Version},
 	)
 	if err != nil || len(status.Keepers) == 0 {
 		return err
 	}
-	rows := make([][]string, len(status.Keepers))
+	rows := make([][]render.Cell, len(status.Keepers))
 	for i, k := range status.Keepers {
-		reachable := "no"
-		if k.Reachable {
-			reachable = "yes"
+		rows[i] = render.Row(strconv.Itoa(k.Index), k.URL, "yes", k.Holds, k.Detail)
+		rows[i][3].Color = holdsColor(k.Holds)
+		if !k.Reachable {
+			rows[i][2] = render.Cell{Text: "no", Color: render.Bad}
 		}
-		rows[i] = []string{strconv.Itoa(k.Index), k.URL, reachable, k.Holds, k.Detail}
 	}
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
-	if err := render.Table(w, []string{"KEEPER", "URL", "REACHABLE", "HOLDS", "DETAIL"}, rows); err != nil {
+	if err := render.Table(w, style, []string{"KEEPER", "URL", "REACHABLE", "HOLDS", "DETAIL"}, rows); err != nil {
 		return err
 	}
 	if status.Spare != nil && status.State == api.StateOpen {
@@ -139,18 +136,25 @@ func spare(n int) string {
 		render.Count(-n, "Keeper"))
 }
 
-// state names the state, in a colour on a terminal.
-func state(name string, color bool) string {
-	if !color {
-		return name
-	}
-	const green, yellow, red = "32", "33", "31"
-	hue := yellow
-	switch name {
+// stateColor says at a glance whether secrets are served.
+func stateColor(state string) render.Color {
+	switch state {
 	case api.StateOpen:
-		hue = green
+		return render.Good
 	case api.StateFailed:
-		hue = red
+		return render.Bad
 	}
-	return "\x1b[" + hue + "m" + name + "\x1b[0m"
+	return render.Doubt
+}
+
+// holdsColor sets off what takes a person to put right. A Keeper without its
+// share is filled by Nexus.
+func holdsColor(holds string) render.Color {
+	switch holds {
+	case api.HoldsShare:
+		return render.Good
+	case api.HoldsUnknown, api.HoldsNothing, api.HoldsPending:
+		return render.Doubt
+	}
+	return render.Bad
 }

@@ -2,24 +2,41 @@
 package render
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"unicode"
 
 	"github.com/spiffe/spike/internal/api"
 )
 
-// JSON writes v indented, and with < > & as they are.
-func JSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
+// Style is what the place can show that text is written to. The zero value
+// fits everywhere.
+type Style struct {
+	Color bool
+	Width int // in characters; 0 is no limit
+}
+
+// Color is how a word is set off on a terminal.
+type Color string
+
+// The colors, by what they say rather than by how they look.
+const (
+	Plain Color = ""
+	Good  Color = "32" // green
+	Doubt Color = "33" // yellow
+	Bad   Color = "31" // red
+	Name  Color = "1"  // bold
+)
+
+// Paint returns text in a color where there are any.
+func (s Style) Paint(c Color, text string) string {
+	if !s.Color || c == Plain || text == "" {
+		return text
+	}
+	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"
 }
 
 // Clean makes what could steer a terminal visible instead, but for tabs.
@@ -37,15 +54,15 @@ func Clean(s string) string {
 
 // Values writes a secret for people, a key a line in the keys' order. A value of
 // several lines follows its key, indented.
-func Values(w io.Writer, values api.Values) error {
+func Values(w io.Writer, style Style, values api.Values) error {
 	var out strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		value := values[key]
+		value, name := values[key], style.Paint(Name, Clean(key))
 		if !strings.Contains(value, "\n") {
-			fmt.Fprintf(&out, "%s: %s\n", Clean(key), Clean(value))
+			fmt.Fprintf(&out, "%s: %s\n", name, Clean(value))
 			continue
 		}
-		fmt.Fprintf(&out, "%s:\n", Clean(key))
+		fmt.Fprintf(&out, "%s:\n", name)
 		for line := range strings.SplitSeq(strings.TrimSuffix(value, "\n"), "\n") {
 			fmt.Fprintf(&out, "  %s\n", Clean(strings.TrimSuffix(line, "\r")))
 		}
@@ -54,34 +71,68 @@ func Values(w io.Writer, values api.Values) error {
 	return err
 }
 
-// Fields writes names and values in two columns. A field without a value is
-// left out.
-func Fields(w io.Writer, fields ...[2]string) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, f := range fields {
-		if f[1] != "" {
-			fmt.Fprintf(table, "%s:\t%s\n", f[0], f[1])
-		}
+// Lines writes names, one a line.
+func Lines(w io.Writer, names []string) error {
+	var out strings.Builder
+	for _, name := range names {
+		out.WriteString(Clean(name))
+		out.WriteByte('\n')
 	}
-	return table.Flush()
+	_, err := io.WriteString(w, out.String())
+	return err
 }
 
-// Table writes rows under a head.
-func Table(w io.Writer, head []string, rows [][]string) error {
+// Tree writes sorted paths as the folders that their slashes make. What is both
+// a secret and a folder is there twice, as "a" and as "a/".
+func Tree(w io.Writer, style Style, paths []string) error {
 	var out strings.Builder
-	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	for _, row := range append([][]string{head}, rows...) {
-		fmt.Fprintln(table, strings.Join(row, "\t"))
+	for len(paths) > 0 {
+		var name string
+		var below []string
+		name, below, paths = split(paths)
+		fmt.Fprintln(&out, node(style, name))
+		branch(&out, style, below, "")
 	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	for line := range strings.Lines(out.String()) {
-		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
-			return err
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// branch writes what is in a folder, below it.
+func branch(out *strings.Builder, style Style, paths []string, indent string) {
+	for len(paths) > 0 {
+		var name string
+		var below []string
+		name, below, paths = split(paths)
+		fork, deeper := "├── ", "│   "
+		if len(paths) == 0 {
+			fork, deeper = "└── ", "    "
 		}
+		fmt.Fprintln(out, indent+fork+node(style, name))
+		branch(out, style, below, indent+deeper)
 	}
-	return nil
+}
+
+// split takes the first name off sorted paths: a secret, or a folder with what
+// is below it. Since they are sorted, all of a folder is together.
+func split(paths []string) (name string, below, rest []string) {
+	name, _, folder := strings.Cut(paths[0], "/")
+	if !folder {
+		return name, nil, paths[1:]
+	}
+	name += "/"
+	n := 0
+	for n < len(paths) && strings.HasPrefix(paths[n], name) {
+		below = append(below, paths[n][len(name):])
+		n++
+	}
+	return name, below, paths[n:]
+}
+
+func node(style Style, name string) string {
+	if strings.HasSuffix(name, "/") {
+		return style.Paint(Name, Clean(name))
+	}
+	return Clean(name)
 }
 
 // Count writes a number of things: "1 Keeper", "2 Keepers".

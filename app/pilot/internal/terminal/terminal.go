@@ -20,6 +20,16 @@ var ErrTooLong = errors.New("the input is too long")
 // Is reports whether f is a terminal.
 func Is(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
+// Width returns how many characters fit in a line of f; 0 where it is no terminal,
+// or one that does not say.
+func Width(f *os.File) int {
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
 // pollMillis is how soon the end of the context is noticed.
 const pollMillis = 100
 
