@@ -14,7 +14,7 @@ import (
 func TestErrorsCrossTheWire(t *testing.T) {
 	for _, err := range []error{
 		api.ErrBadRequest, api.ErrUnauthorized, api.ErrNotFound, api.ErrInternal, api.ErrNotReady,
-		api.ErrVersionConflict, api.ErrAlreadyInitialized, api.ErrUninitialized, api.ErrKeeperHoldsShare,
+		api.ErrVersionConflict, api.ErrAlreadyInitialized, api.ErrUninitialized, api.ErrNotBehind, api.ErrKeeperHoldsShare,
 		api.ErrKeeperUnreachable, api.ErrShardCorrupt, api.ErrShardForeign, api.ErrShardStale,
 		api.ErrShardDuplicate, api.ErrTooManyAttempts, api.ErrNoRootKeyBackend,
 	} {

@@ -22,6 +22,7 @@ var (
 	ErrVersionConflict    = errors.New("the current version is another one")
 	ErrAlreadyInitialized = errors.New("already initialized")
 	ErrUninitialized      = errors.New("not initialized")
+	ErrNotBehind          = errors.New("the store is not behind")
 	ErrKeeperHoldsShare   = errors.New("a Keeper already holds an active share")
 	ErrKeeperUnreachable  = errors.New("a Keeper cannot be reached")
 	ErrShardCorrupt       = errors.New("the shard is corrupt")
@@ -41,6 +42,7 @@ var wire = [...]struct {
 }{
 	{ErrAlreadyInitialized, http.StatusConflict, "state_already_initialized"},
 	{ErrUninitialized, http.StatusConflict, "state_uninitialized"},
+	{ErrNotBehind, http.StatusConflict, "state_not_behind"},
 	{ErrKeeperHoldsShare, http.StatusConflict, "keeper_holds_share"},
 	{ErrKeeperUnreachable, http.StatusConflict, "keeper_unreachable"},
 	{ErrShardCorrupt, http.StatusBadRequest, "shard_corrupt"},

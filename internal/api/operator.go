@@ -27,6 +27,7 @@ const (
 	StateUninitialized = "uninitialized"
 	StateLocked        = "locked"
 	StateOpen          = "open"
+	StateBehind        = "behind"
 	StateFailed        = "failed"
 )
 
@@ -71,12 +72,38 @@ type OperatorStatusResponse struct {
 	Spare    *int  `json:"spare,omitempty"`
 	Secrets  *int  `json:"secrets,omitempty"`
 	Sequence int64 `json:"sequence,omitempty"`
+	// Behind says, in the state "behind", what a Keeper was told of this store.
+	Behind *OperatorRollback `json:"behind,omitempty"`
 	// Collected is how many recovery shards were fed in while locked.
 	Collected int       `json:"collected,omitempty"`
 	Started   time.Time `json:"started,omitzero"`
 	Version   string    `json:"version,omitempty"`
 	Err       Code      `json:"err,omitempty"`
 }
+
+// OperatorRollback says that a store is behind what a Keeper was told of it, or
+// that the two have parted.
+type OperatorRollback struct {
+	Epoch        int64 `json:"epoch"`
+	Sequence     int64 `json:"sequence"` // of the store: the last commit that it has
+	ToldEpoch    int64 `json:"toldEpoch"`
+	ToldSequence int64 `json:"toldSequence"`
+}
+
+// OperatorAcceptRequest accepts a store that is behind, at the sequence that the
+// caller saw in its status.
+type OperatorAcceptRequest struct {
+	Sequence int64 `json:"sequence"`
+}
+
+// OperatorAcceptResponse says what was accepted.
+type OperatorAcceptResponse struct {
+	Behind *OperatorRollback `json:"behind,omitempty"`
+	Err    Code              `json:"err,omitempty"`
+}
+
+// SetErr makes the answer one that failed.
+func (r *OperatorAcceptResponse) SetErr(code Code) { r.Err = code }
 
 // OperatorRecoverRequest asks for the recovery shards.
 type OperatorRecoverRequest struct{}

@@ -10,6 +10,7 @@ const (
 	PathCipherDecrypt   = "/v1/cipher/decrypt"
 	PathOperatorInit    = "/v1/operator/init"
 	PathOperatorStatus  = "/v1/operator/status"
+	PathOperatorAccept  = "/v1/operator/accept"
 	PathOperatorRecover = "/v1/operator/recover"
 	PathOperatorRestore = "/v1/operator/restore"
 )

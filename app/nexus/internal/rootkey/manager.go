@@ -46,7 +46,8 @@ type Manager struct {
 	restore collection
 
 	mu   sync.Mutex
-	seen map[string]sighting // by Keeper's URL: as it was last seen
+	seen map[string]sighting      // by Keeper's URL: as it was last seen
+	told map[string]keeper.Anchor // by Keeper's URL: the anchor that it was last seen to hold
 }
 
 // New returns a manager that does nothing in the background until Run.
@@ -54,6 +55,7 @@ func New(c Config) *Manager {
 	m := &Manager{
 		config: c, vault: c.Vault, log: c.Log, started: time.Now(),
 		kicks: map[string]chan struct{}{}, initing: make(chan struct{}, 1), seen: map[string]sighting{},
+		told: map[string]keeper.Anchor{},
 	}
 	m.initing <- struct{}{}
 	for _, k := range c.Keepers {
@@ -97,6 +99,7 @@ func (m *Manager) Run(ctx context.Context) {
 	for i, k := range m.slots() {
 		if k != nil {
 			wg.Go(func() { m.tend(ctx, i+1, k) })
+			wg.Go(func() { m.tell(ctx, k) })
 		}
 	}
 	wg.Wait()

@@ -145,7 +145,7 @@ func (m *Manager) restoreShard(ctx context.Context, req *api.OperatorRestoreRequ
 	c := &m.restore
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if m.vault.State() == api.StateOpen {
+	if state := m.vault.State(); state == api.StateOpen || state == api.StateBehind {
 		c.dropLocked()
 		return api.OperatorRestoreResponse{Restored: true}, nil
 	}

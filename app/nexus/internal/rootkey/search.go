@@ -113,7 +113,7 @@ func (m *Manager) unlock(ctx context.Context, h *vault.Header, shares []shamir.S
 		return fmt.Errorf("combine shares: %w", err)
 	}
 	defer s.Destroy()
-	err = m.vault.Unlock(ctx, s)
+	err = m.vault.Unlock(ctx, s, m.anchors())
 	if errors.Is(err, vault.ErrWrongKey) {
 		m.log.Error("shares that match their digests do not make the root key; the header is damaged", "error", err)
 	}

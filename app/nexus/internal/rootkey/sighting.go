@@ -32,6 +32,7 @@ func (m *Manager) look(ctx context.Context, index int, k *keeper.Client) (keeper
 	} else {
 		s.reachable = true
 		s.holds, s.detail = judge(m.vault.Header(), index, &held)
+		m.noteAnchor(k, held.Anchor)
 	}
 	if ctx.Err() == nil {
 		m.note(k, s, err)

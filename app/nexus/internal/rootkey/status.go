@@ -43,8 +43,27 @@ func (m *Manager) status(ctx context.Context) api.OperatorStatusResponse {
 	if secrets, sequence, ok := m.vault.Size(); ok {
 		res.Secrets, res.Sequence = &secrets, int64(sequence)
 	}
+	if r := m.vault.Rollback(); r != nil {
+		res.Behind = rollback(r)
+	}
 	res.Reason = m.reason(res.State, holding, h)
 	return res
+}
+
+// Accept serves a store that is behind, as it is.
+func (m *Manager) Accept(ctx context.Context, caller vault.Caller, req *api.OperatorAcceptRequest) (api.OperatorAcceptResponse, error) {
+	lost, err := m.vault.AcceptRollback(ctx, caller, uint64(max(0, req.Sequence)))
+	if err != nil {
+		return api.OperatorAcceptResponse{}, err
+	}
+	return api.OperatorAcceptResponse{Behind: rollback(lost)}, nil
+}
+
+func rollback(r *vault.Rollback) *api.OperatorRollback {
+	return &api.OperatorRollback{
+		Epoch: int64(r.Epoch), Sequence: int64(r.Sequence),
+		ToldEpoch: int64(r.ToldEpoch), ToldSequence: int64(r.ToldSequence),
+	}
 }
 
 // lookAtAll asks the Keepers at once; each has the client's time limit.
@@ -88,6 +107,9 @@ func (m *Manager) reason(state string, holding int, h *vault.Header) string {
 				"after a restart Nexus would stay locked", holding, h.Threshold)
 		}
 		return "serving"
+	}
+	if r := m.vault.Rollback(); r != nil {
+		return r.String() + "; nothing is served until a superuser accepts that what came after is lost"
 	}
 	return "the store failed; Nexus's log says why; start it again"
 }

@@ -93,6 +93,7 @@ type Keyring struct {
 	root           secret.Key
 	integrity      secret.Key
 	signing        secret.Key // ed25519 seed
+	anchor         secret.Key
 	public         ed25519.PublicKey
 }
 
@@ -126,6 +127,9 @@ func (k *Keyring) expand() error {
 		return err
 	}
 	if k.signing, err = k.purpose("spike keeper signing v1"); err != nil {
+		return err
+	}
+	if k.anchor, err = k.purpose("spike anchor v1"); err != nil {
 		return err
 	}
 	rows, err := k.purpose("spike row v1")
@@ -173,6 +177,7 @@ func (k *Keyring) Destroy() {
 	k.root.Destroy()
 	k.integrity.Destroy()
 	k.signing.Destroy()
+	k.anchor.Destroy()
 }
 
 // associated is what a row is bound to: each part preceded by its length.
@@ -225,12 +230,15 @@ func (k *Keyring) Tag(p Place, s Sealed) (Digest, error) {
 	message = appendPart(message, []byte(p.Table))
 	message = binary.BigEndian.AppendUint64(message, p.ID)
 	message = append(message, content[:]...)
-	return k.mac(message)
+	return mac(k.integrity, message)
 }
 
-func (k *Keyring) mac(message []byte) (Digest, error) {
+// AnchorMAC stands for a state of the store towards those who have no key.
+func (k *Keyring) AnchorMAC(state []byte) (Digest, error) { return mac(k.anchor, state) }
+
+func mac(key secret.Key, message []byte) (Digest, error) {
 	var d Digest
-	err := k.integrity.Expose(func(key []byte) error {
+	err := key.Expose(func(key []byte) error {
 		h := hmac.New(sha256.New, key)
 		h.Write(message)
 		h.Sum(d[:0])

@@ -34,6 +34,7 @@ func routes() []route {
 		{api.PathCipherDecrypt, api.ActionPut, either(decryptStream, handle((*Server).decrypt))},
 		{api.PathOperatorInit, api.ActionPut, handle((*Server).operatorInit)},
 		{api.PathOperatorStatus, api.ActionPut, handle((*Server).operatorStatus)},
+		{api.PathOperatorAccept, api.ActionPut, handle((*Server).operatorAccept)},
 		{api.PathOperatorRecover, api.ActionPut, handle((*Server).operatorRecover)},
 		{api.PathOperatorRestore, api.ActionPut, handle((*Server).operatorRestore)},
 	}
@@ -137,6 +138,10 @@ func (s *Server) operatorInit(ctx context.Context, caller vault.Caller, _ *api.O
 
 func (s *Server) operatorStatus(ctx context.Context, caller vault.Caller, _ *api.OperatorStatusRequest) (api.OperatorStatusResponse, error) {
 	return s.operator.Status(ctx, caller)
+}
+
+func (s *Server) operatorAccept(ctx context.Context, caller vault.Caller, req *api.OperatorAcceptRequest) (api.OperatorAcceptResponse, error) {
+	return s.operator.Accept(ctx, caller, req)
 }
 
 func (s *Server) operatorRecover(ctx context.Context, caller vault.Caller, _ *api.OperatorRecoverRequest) (api.OperatorRecoverResponse, error) {

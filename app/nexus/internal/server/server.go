@@ -22,6 +22,7 @@ import (
 type Operator interface {
 	Init(ctx context.Context, caller vault.Caller) (api.OperatorInitResponse, error)
 	Status(ctx context.Context, caller vault.Caller) (api.OperatorStatusResponse, error)
+	Accept(ctx context.Context, caller vault.Caller, req *api.OperatorAcceptRequest) (api.OperatorAcceptResponse, error)
 	Recover(ctx context.Context, caller vault.Caller) (api.OperatorRecoverResponse, error)
 	Restore(ctx context.Context, caller vault.Caller, req *api.OperatorRestoreRequest) (api.OperatorRestoreResponse, error)
 }

@@ -133,7 +133,7 @@ func (v *Vault) Create(ctx context.Context, b *Birth) error {
 		return fmt.Errorf("commit the header: %w", err)
 	}
 	failpoint.Hit("init.committed")
-	v.open(b.header, keys, c)
+	v.open(b.header, keys, c, nil)
 	return nil
 }
 

@@ -187,7 +187,7 @@ func (c *committer) store(t *tx) error {
 		return err
 	}
 	if failpoint.Fault("publish-before-commit") {
-		c.vault.publish(&snapshot{c.held.copy()})
+		c.vault.publish(&snapshot{held: c.held.copy(), accepted: t.anew})
 	}
 	failpoint.Hit("commit.before")
 	// Once taken, a write runs to its end: no caller's context applies.
@@ -196,7 +196,7 @@ func (c *committer) store(t *tx) error {
 	}
 	failpoint.Hit("commit.after")
 	c.held = t.held
-	c.vault.publish(&snapshot{c.held.copy()})
+	c.vault.publish(&snapshot{held: c.held.copy(), accepted: t.anew})
 	failpoint.Hit("commit.published")
 	return nil
 }
@@ -205,7 +205,11 @@ func (c *committer) store(t *tx) error {
 func (v *Vault) publish(s *snapshot) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.state == api.StateOpen {
+	switch {
+	case v.state == api.StateBehind && s.accepted:
+		v.state, v.rollback = api.StateOpen, nil
+		fallthrough
+	case v.state == api.StateOpen:
 		v.current.Store(s)
 	}
 }

@@ -99,7 +99,7 @@ func TestEveryKindOfDamage(t *testing.T) {
 			}
 			defer func() { f.disk.tamper = nil }()
 			v := newVault(t, f.disk, f.trail)
-			err := v.Unlock(t.Context(), f.birth.Secret)
+			err := v.Unlock(t.Context(), f.birth.Secret, nil)
 			if !errors.Is(err, vault.ErrDamaged) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v\nwant %q", err, c.want)
 			}
@@ -129,7 +129,7 @@ func TestReplayedRow(t *testing.T) {
 		return c
 	}
 	f.restart()
-	err := f.vault.Unlock(t.Context(), f.birth.Secret)
+	err := f.vault.Unlock(t.Context(), f.birth.Secret, nil)
 	if !errors.Is(err, vault.ErrDamaged) || !strings.Contains(err.Error(), "older copies") {
 		t.Errorf("got %v", err)
 	}
@@ -147,7 +147,7 @@ func TestOtherCluster(t *testing.T) {
 		return c
 	}
 	f.restart()
-	if err := f.vault.Unlock(t.Context(), f.birth.Secret); !errors.Is(err, vault.ErrDamaged) {
+	if err := f.vault.Unlock(t.Context(), f.birth.Secret, nil); !errors.Is(err, vault.ErrDamaged) {
 		t.Errorf("got %v", err)
 	}
 }

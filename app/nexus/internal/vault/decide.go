@@ -39,6 +39,7 @@ const (
 	OpCipherDecrypt   Operation = "cipher.decrypt"
 	OpOperatorInit    Operation = "operator.init"
 	OpOperatorStatus  Operation = "operator.status"
+	OpOperatorAccept  Operation = "operator.accept"
 	OpOperatorRecover Operation = "operator.recover"
 	OpOperatorRestore Operation = "operator.restore"
 )
@@ -101,7 +102,7 @@ func ruleFor(op Operation) rule {
 		return rule{role: role.Superuser, permission: policy.List, reserved: reservedACL}
 	case OpCipherEncrypt, OpCipherDecrypt:
 		return rule{role: role.Superuser, lite: true, permission: policy.Execute, reserved: reservedCipher}
-	case OpOperatorInit, OpOperatorStatus:
+	case OpOperatorInit, OpOperatorStatus, OpOperatorAccept:
 		return rule{role: role.Superuser}
 	case OpOperatorRecover:
 		return rule{role: role.Recover}

@@ -196,7 +196,7 @@ func (f *fixture) close() {
 
 func (f *fixture) unlock() {
 	f.t.Helper()
-	if err := f.vault.Unlock(f.t.Context(), f.birth.Secret); err != nil {
+	if err := f.vault.Unlock(f.t.Context(), f.birth.Secret, nil); err != nil {
 		f.t.Fatal(err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spiffe/spike/app/nexus/internal/policy"
 	"github.com/spiffe/spike/app/nexus/internal/seal"
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/keeper"
 	"github.com/spiffe/spike/internal/secret"
 )
 
@@ -26,13 +27,14 @@ type content struct {
 
 // Unlock opens a locked vault with the secret that was split. It returns
 // [ErrWrongKey] when s is another store's, and then the vault stays locked; on
-// any other error the vault has failed. A vault that is open already is left as
-// it is. The caller keeps s, and destroys it.
-func (v *Vault) Unlock(ctx context.Context, s secret.Key) error {
+// any other error the vault has failed. A store that is behind one of the anchors
+// that Keepers hold is not served. A vault that is open already is left as it is.
+// The caller keeps s, and destroys it.
+func (v *Vault) Unlock(ctx context.Context, s secret.Key, anchors []keeper.Anchor) error {
 	v.lifecycle.Lock()
 	defer v.lifecycle.Unlock()
 	switch v.State() {
-	case api.StateOpen:
+	case api.StateOpen, api.StateBehind:
 		return nil
 	case api.StateLocked:
 	default:
@@ -44,6 +46,10 @@ func (v *Vault) Unlock(ctx context.Context, s secret.Key) error {
 		return err
 	}
 	c, err := v.load(ctx, keys)
+	var behind *Rollback
+	if err == nil {
+		behind, err = worst(keys, &c.state, anchors)
+	}
 	if err != nil {
 		keys.Destroy()
 		if ctx.Err() != nil {
@@ -52,8 +58,8 @@ func (v *Vault) Unlock(ctx context.Context, s secret.Key) error {
 		v.fail(err)
 		return err
 	}
-	v.open(header, keys, c)
-	v.log.Info("open", "secrets", c.secrets.Len(), "sequence", c.state.sequence)
+	v.open(header, keys, c, behind)
+	v.log.Info("unlocked", "state", v.State(), "secrets", c.secrets.Len(), "sequence", c.state.sequence)
 	return nil
 }
 

@@ -57,6 +57,7 @@ type tx struct {
 	firstID map[Table]uint64 // rows from this id on have never reached the store
 	put     map[RowKey]seal.Sealed
 	remove  map[RowKey]struct{}
+	anew    bool // a new epoch begins
 }
 
 func newTx(keys *seal.Keyring, h *held) *tx {
@@ -66,7 +67,7 @@ func newTx(keys *seal.Keyring, h *held) *tx {
 	}
 }
 
-func (t *tx) empty() bool { return len(t.put) == 0 && len(t.remove) == 0 }
+func (t *tx) empty() bool { return len(t.put) == 0 && len(t.remove) == 0 && !t.anew }
 
 // staged is a row that was sealed, and is not yet in the books.
 type staged struct {

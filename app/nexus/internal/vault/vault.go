@@ -45,7 +45,7 @@ type Vault struct {
 	maxVersions int
 
 	current atomic.Pointer[snapshot] // nil unless open
-	opened  chan struct{}            // closed once open
+	opened  chan struct{}            // closed once open, or behind
 	failed  chan struct{}            // closed once failed
 
 	// lifecycle is held while the vault is created, unlocked or closed.
@@ -55,6 +55,7 @@ type Vault struct {
 	mu        sync.Mutex
 	state     string
 	failure   error
+	rollback  *Rollback // while behind
 	header    *Header
 	keys      *seal.Keyring
 	shares    []shareRecord
@@ -62,7 +63,10 @@ type Vault struct {
 }
 
 // snapshot is everything that reads need. It never changes once published.
-type snapshot struct{ held }
+type snapshot struct {
+	held
+	accepted bool // it opens a new epoch, and so ends being behind
+}
 
 // New returns the vault of a store: uninitialized when the store has no header,
 // and locked when it has one.
@@ -107,7 +111,7 @@ func (v *Vault) Header() *Header {
 	return v.header
 }
 
-// Opened is closed once the vault is open.
+// Opened is closed once the vault has its keys: it is open then, or behind.
 func (v *Vault) Opened() <-chan struct{} { return v.opened }
 
 // Failed is closed when a storage fault made the vault useless. [Vault.Failure]
@@ -225,14 +229,18 @@ func (v *Vault) Close() error {
 	return nil
 }
 
-// open makes what was loaded or created the vault's state and starts serving.
-// It is called with lifecycle held.
-func (v *Vault) open(header *Header, keys *seal.Keyring, content *content) {
+// open makes what was loaded or created the vault's state and starts serving,
+// unless the store is behind. It is called with lifecycle held.
+func (v *Vault) open(header *Header, keys *seal.Keyring, content *content, behind *Rollback) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.header, v.keys, v.shares = header, keys, content.shares
 	v.committer = newCommitter(v, keys, content.held)
-	v.current.Store(&snapshot{content.copy()})
-	v.state = api.StateOpen
+	if behind != nil {
+		v.setBehindLocked(behind)
+	} else {
+		v.current.Store(&snapshot{held: content.copy()})
+		v.state = api.StateOpen
+	}
 	close(v.opened)
 }

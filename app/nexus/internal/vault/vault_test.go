@@ -165,7 +165,7 @@ func TestWrongKeyLeavesItLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Destroy()
-	if err := f.vault.Unlock(t.Context(), other); !errors.Is(err, vault.ErrWrongKey) {
+	if err := f.vault.Unlock(t.Context(), other, nil); !errors.Is(err, vault.ErrWrongKey) {
 		t.Errorf("got %v", err)
 	}
 	if f.vault.State() != api.StateLocked {
