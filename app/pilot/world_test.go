@@ -6,13 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -28,7 +26,6 @@ import (
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/identitytest"
 	"github.com/spiffe/spike/internal/mtls"
-	"github.com/spiffe/spike/internal/shard"
 )
 
 // world is what a command finds around it: a Workload API on a Unix socket, and
@@ -45,7 +42,8 @@ type world struct {
 	silent     bool     // the Workload API does not answer
 	state      string
 	answer     error // what every call is answered with, if set
-	secrets    map[string][]api.Values
+	secrets    map[string][]*kept
+	writes     int
 	collected  map[int]bool
 	requests   int
 	nexus      *mtls.Server
@@ -64,7 +62,7 @@ func newWorld(t testing.TB) *world {
 	w := &world{
 		t: t, domain: identitytest.NewDomain(t, "spike.ist"),
 		socket: filepath.Join(dir, "api.sock"), addr: "127.0.0.1:0",
-		state: api.StateOpen, secrets: map[string][]api.Values{}, collected: map[int]bool{},
+		state: api.StateOpen, secrets: map[string][]*kept{}, collected: map[int]bool{},
 		identities: []string{"/spike/pilot/role/superuser"},
 	}
 	w.startAPI()
@@ -95,11 +93,14 @@ func (w *world) become(state string, identities ...string) {
 	w.state, w.identities = state, identities
 }
 
-// stored returns every version of a secret.
-func (w *world) stored(path string) []api.Values {
+// stored returns the values of every version of a secret.
+func (w *world) stored(path string) (values []api.Values) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Clone(w.secrets[path])
+	for _, k := range w.secrets[path] {
+		values = append(values, k.values)
+	}
+	return values
 }
 
 func (w *world) startAPI() {
@@ -217,127 +218,4 @@ func (w *world) serve(out http.ResponseWriter, r *http.Request) {
 	if err := json.NewEncoder(out).Encode(res); err != nil {
 		w.t.Error(err)
 	}
-}
-
-func (w *world) handle(id spiffeid.ID, r *http.Request) (any, error) {
-	role, _, _ := strings.Cut(strings.TrimPrefix(id.Path(), "/spike/pilot/role/"), "/")
-	switch route := r.URL.Path + r.URL.Query().Get("action"); {
-	case r.URL.Path == api.PathOperatorStatus && role == "superuser":
-		return w.status(), nil
-	case w.answer != nil:
-		return nil, w.answer
-	case route == api.PathOperatorRestore && role == "restore":
-		return w.restore(r)
-	case route == api.PathOperatorInit && role == "superuser":
-		if w.state != api.StateUninitialized {
-			return nil, api.ErrAlreadyInitialized
-		}
-		w.state = api.StateOpen
-		return api.OperatorInitResponse{Cluster: "c-1", KeyID: "k-1", Threshold: 2, Keepers: 3, Shards: 3}, nil
-	case w.state != api.StateOpen:
-		return nil, api.ErrNotReady
-	case route == api.PathOperatorRecover && role == "recover":
-		return api.OperatorRecoverResponse{Shards: shards(), Cluster: "c-1", KeyID: "k-1", Threshold: 2}, nil
-	case r.URL.Path == api.PathSecret && (role == "superuser" || id.Path() == "/web"):
-		return w.secret(r)
-	}
-	return nil, api.ErrUnauthorized
-}
-
-func (w *world) secret(r *http.Request) (any, error) {
-	var req api.SecretPutRequest
-	var version struct {
-		Version int `json:"version"`
-	}
-	var raw json.RawMessage
-	if err := errors.Join(json.NewDecoder(r.Body).Decode(&raw), json.Unmarshal(raw, &req), json.Unmarshal(raw, &version)); err != nil {
-		return nil, api.ErrBadRequest
-	}
-	versions := w.secrets[req.Path]
-	switch r.URL.Query().Get("action") {
-	case api.ActionPut:
-		w.secrets[req.Path] = append(versions, req.Values)
-		return api.SecretPutResponse{Version: len(versions) + 1}, nil
-	case api.ActionGet:
-		n := version.Version
-		if n == 0 {
-			n = len(versions)
-		}
-		if n < 1 || n > len(versions) {
-			return nil, api.ErrNotFound
-		}
-		return api.SecretGetResponse{Data: versions[n-1]}, nil
-	}
-	return api.SecretListResponse{Keys: slices.Sorted(maps.Keys(w.secrets))}, nil
-}
-
-func (w *world) status() api.OperatorStatusResponse {
-	spare, secrets := 1, len(w.secrets)
-	res := api.OperatorStatusResponse{
-		State: w.state, Backend: "sqlite", Version: "nexus test",
-		Keepers: []api.KeeperStatus{
-			{Index: 1, URL: "https://keeper-1:8443", Reachable: true, Holds: api.HoldsShare},
-			{Index: 2, URL: "https://keeper-2:8443", Reachable: true, Holds: api.HoldsShare},
-			{Index: 3, URL: "https://keeper-3:8443", Holds: api.HoldsUnknown, Detail: "connection refused"},
-		},
-	}
-	if w.state == api.StateUninitialized {
-		res.Reason = "there is no cluster in the data folder yet"
-		for i := range res.Keepers {
-			res.Keepers[i].Holds = api.HoldsNothing
-		}
-		return res
-	}
-	res.Cluster, res.KeyID, res.Threshold, res.Shards = "c-1", "k-1", 2, 3
-	if w.state == api.StateLocked {
-		res.Reason = "1 of the 3 Keepers has its share, and 2 are needed"
-		res.Keepers[1].Holds = api.HoldsNothing
-		res.Collected = len(w.collected)
-		short := -1
-		res.Spare = &short
-		return res
-	}
-	res.Spare, res.Secrets, res.Started = &spare, &secrets, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	return res
-}
-
-// shards returns the recovery shards of the made-up cluster.
-func shards() map[int]shard.Value {
-	set := map[int]shard.Value{}
-	for i := 1; i <= 3; i++ {
-		var v shard.Value
-		for j := range v {
-			v[j] = byte(0xa0 + i)
-		}
-		set[i] = v
-	}
-	return set
-}
-
-func (w *world) restore(r *http.Request) (any, error) {
-	var req api.OperatorRestoreRequest
-	if err := json.NewDecoder(r.Body).Decode(&req); err != nil || !req.Strict {
-		return nil, api.ErrBadRequest
-	}
-	const threshold = 2
-	switch {
-	case w.state == api.StateUninitialized:
-		return nil, api.ErrUninitialized
-	case w.state == api.StateOpen:
-		return api.OperatorRestoreResponse{Restored: true}, nil
-	case req.Cluster != "" && req.Cluster != "c-1":
-		return nil, api.ErrShardForeign
-	case req.KeyID != "" && req.KeyID != "k-1":
-		return nil, api.ErrShardStale
-	case shards()[req.ID] != req.Shard || req.Shard == shard.Value{}:
-		return nil, api.ErrShardCorrupt
-	case w.collected[req.ID]:
-		return nil, api.ErrShardDuplicate
-	}
-	w.collected[req.ID] = true
-	n := len(w.collected)
-	if n >= threshold {
-		w.state = api.StateOpen
-	}
-	return api.OperatorRestoreResponse{Collected: n, Remaining: threshold - n, Restored: n >= threshold}, nil
 }
