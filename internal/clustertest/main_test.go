@@ -19,7 +19,14 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
+// holder names the programs for a run of this very executable that starts a
+// cluster, prints its pids and waits to be killed.
+const holder = "SPIKE_CLUSTERTEST_HOLD"
+
 func run(m *testing.M) int {
+	if programs := os.Getenv(holder); programs != "" {
+		return hold(programs)
+	}
 	dir, err := os.MkdirTemp("", "spike-programs-")
 	if err == nil {
 		defer func() { _ = os.RemoveAll(dir) }()

@@ -62,7 +62,7 @@ func (p *Process) Start(env ...string) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command(p.path, p.args...) //nolint:noctx // it lives until it is ended by Kill, Stop or Close
+	cmd := exec.Command(p.path, p.args...)
 	cmd.Env = append(append([]string{}, p.env...), env...)
 	cmd.Stdout, cmd.Stderr = output, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}

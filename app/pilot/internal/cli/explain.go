@@ -127,7 +127,7 @@ func reason(err error) string {
 	if errors.As(err, &e) {
 		err = e.Err
 	}
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // takes one level apart
+	if many, ok := err.(interface{ Unwrap() []error }); ok { // takes one level apart
 		inner := many.Unwrap()
 		return inner[len(inner)-1].Error()
 	}

@@ -3,6 +3,7 @@
 package terminal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,8 +15,12 @@ import (
 	"golang.org/x/term"
 )
 
-// ErrTooLong is returned for input that is longer than its limit.
-var ErrTooLong = errors.New("the input is too long")
+// What can be wrong with what was typed.
+var (
+	ErrTooLong = errors.New("the input is too long")
+	// ErrSeveralLines is for a paste of more lines than the one that was asked for.
+	ErrSeveralLines = errors.New("several lines were pasted, and one was asked for")
+)
 
 // Is reports whether f is a terminal.
 func Is(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
@@ -43,7 +48,7 @@ type reader struct {
 func Reader(ctx context.Context, f *os.File) io.Reader { return reader{ctx, f} }
 
 func (r reader) Read(p []byte) (int, error) {
-	fds := []unix.PollFd{{Fd: int32(r.f.Fd()), Events: unix.POLLIN}} //nolint:gosec // a descriptor fits
+	fds := []unix.PollFd{{Fd: int32(r.f.Fd()), Events: unix.POLLIN}}
 	for {
 		if err := r.ctx.Err(); err != nil {
 			return 0, err
@@ -69,8 +74,10 @@ const (
 )
 
 // ReadHidden shows prompt on out and reads a line from the terminal in, without
-// showing it. Lines for which skip is true are passed over. The caller wipes
-// the line; ctrl-C is [context.Canceled].
+// showing it. Lines for which skip is true are passed over. When more than a line
+// comes at once, all of it is refused, and nothing is left for the shell, which
+// would run it and keep it in its history. The caller wipes the line; ctrl-C is
+// [context.Canceled].
 func ReadHidden(
 	ctx context.Context, in *os.File, out io.Writer, prompt string, limit int, skip func([]byte) bool,
 ) (line []byte, err error) {
@@ -96,10 +103,14 @@ func ReadHidden(
 			clear(line)
 			return nil, err
 		}
-		for _, c := range chunk[:n] {
+		for i, c := range chunk[:n] {
 			switch c {
 			case '\r', '\n':
 				if !skip(line) {
+					if more := drain(in, chunk[i+1:n]); more {
+						clear(line)
+						return nil, ErrSeveralLines
+					}
 					return line, nil
 				}
 				clear(line)
@@ -124,4 +135,48 @@ func ReadHidden(
 			}
 		}
 	}
+}
+
+// drain takes what else was pasted off the terminal: what came with the line, in
+// rest, and what comes right behind it. It reports whether there was any text.
+func drain(in *os.File, rest []byte) (more bool) {
+	more = len(bytes.TrimSpace(rest)) > 0
+	const pasteMillis = 30 // nobody types the next line as soon
+	fds := []unix.PollFd{{Fd: int32(in.Fd()), Events: unix.POLLIN}} //nolint:gosec // a descriptor fits
+	chunk := make([]byte, 4096)
+	defer clear(chunk)
+	for {
+		n, err := unix.Poll(fds, pasteMillis)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || n == 0 {
+			return more
+		}
+		// A terminal that is gone has no more text, and its next use will say so.
+		n, err = in.Read(chunk)
+		more = more || len(bytes.TrimSpace(chunk[:n])) > 0
+		if err != nil {
+			return more
+		}
+	}
+}
+
+// ReadLine shows question on out and reads the line that answers it, which is
+// shown. An end of input is [io.ErrUnexpectedEOF].
+func ReadLine(ctx context.Context, in *os.File, out io.Writer, question string) (string, error) {
+	if _, err := io.WriteString(out, question); err != nil {
+		return "", fmt.Errorf("show the question: %w", err)
+	}
+	// A terminal hands over a line at a time, unless it is longer than this.
+	chunk := make([]byte, 4096)
+	n, err := Reader(ctx, in).Read(chunk)
+	if errors.Is(err, io.EOF) || err == nil && n == 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		_, _ = io.WriteString(out, "\n") // ends the question's line; nobody is helped by its failure
+		return "", err
+	}
+	return string(bytes.TrimSpace(chunk[:n])), nil
 }
