@@ -10,6 +10,7 @@ import (
 
 	"github.com/spiffe/spike/app/nexus/internal/audit"
 	"github.com/spiffe/spike/app/nexus/internal/vault"
+	"github.com/spiffe/spike/internal/api"
 )
 
 func TestLine(t *testing.T) {
@@ -51,4 +52,48 @@ func TestAFailureIsReported(t *testing.T) {
 	if err := audit.New(broken{}).Write(t.Context(), vault.Entry{}); err == nil {
 		t.Error("a line that could not be written passed for written")
 	}
+}
+
+// line is the format of the log, as encoding/json writes it.
+type line struct {
+	Time      string `json:"time"`
+	Request   string `json:"request"`
+	Caller    string `json:"caller"`
+	Operation string `json:"operation"`
+	Path      string `json:"path,omitempty"`
+	Version   int    `json:"version,omitempty"`
+	Decision  string `json:"decision"`
+	By        string `json:"by,omitempty"`
+	Result    string `json:"result"`
+}
+
+func FuzzLine(f *testing.F) {
+	f.Add("a/b", "policy p", "", 3, true)
+	f.Add("\xff\u2028<\"\\\n", "", "api_not_found", -1, false)
+	f.Fuzz(func(t *testing.T, path, by, result string, version int, allowed bool) {
+		if len(path) > 512 || len(by) > 512 || len(result) > 512 {
+			return
+		}
+		at := time.Unix(1700000000, 123456789)
+		want := line{at.UTC().Format(time.RFC3339Nano), path, by, result, path, version, "denied", by, result}
+		if allowed {
+			want.Decision = "allowed"
+		}
+		if result == "" {
+			want.Result = "ok"
+		}
+		plain, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		e := vault.Entry{Time: at, Request: path, Caller: by, Operation: vault.Operation(result), Path: path, Version: version,
+			Allowed: allowed, By: by, Result: api.Code(result)}
+		if err := audit.New(&b).Write(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		if b.String() != string(plain)+"\n" {
+			t.Errorf("got  %swant %s", b.String(), plain)
+		}
+	})
 }

@@ -48,6 +48,8 @@ type Server struct {
 	roles    role.Domains
 	log      *slog.Logger
 	room     *room
+	// header is the same in every answer; nobody changes the values.
+	header http.Header
 
 	maxCiphertext int
 	routes        map[string]func(*Server, *exchange)
@@ -57,6 +59,12 @@ type Server struct {
 func New(c Config) *Server {
 	s := &Server{
 		vault: c.Vault, operator: c.Operator, roles: c.Roles, log: c.Log,
+		header: http.Header{
+			"Content-Type":  {"application/json"},
+			"Cache-Control": {"no-store, no-cache, must-revalidate, private"},
+			"Pragma":        {"no-cache"},
+			"Expires":       {"0"},
+		},
 		room: newRoom(), maxCiphertext: c.MaxCiphertext, routes: map[string]func(*Server, *exchange){},
 	}
 	for _, r := range routes() {
@@ -73,10 +81,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{w: w, r: r, log: s.log, room: s.room}
 	x.caller.Request = newRequestID()
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store, no-cache, must-revalidate, private")
-	h.Set("Pragma", "no-cache")
-	h.Set("Expires", "0")
+	for name, value := range s.header {
+		h[name] = value
+	}
 	h.Set(api.RequestIDHeader, x.caller.Request)
 
 	id, ok := mtls.PeerID(r.Context())
