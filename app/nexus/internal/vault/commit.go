@@ -187,7 +187,7 @@ func (c *committer) store(t *tx) error {
 		return err
 	}
 	if failpoint.Fault("publish-before-commit") {
-		c.vault.publish(&snapshot{held: c.held.copy(), accepted: t.anew})
+		c.vault.publish(&snapshot{held: t.held.copy(), accepted: t.anew})
 	}
 	failpoint.Hit("commit.before")
 	// Once taken, a write runs to its end: no caller's context applies.
