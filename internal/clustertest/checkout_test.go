@@ -286,20 +286,13 @@ type local struct {
 // newLocal chooses a folder and ports for a cluster.
 func (c *checkout) newLocal(t *testing.T, name string) *local {
 	t.Helper()
-	// Four ports in a row, which nothing uses now.
-	for range 100 {
-		first, err := takePorts(1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { must(t, first[0].release()) })
-		l := &local{checkout: c, dir: filepath.Join(c.dir, ".spike"+name), port: first[0].number}
-		if l.portsFree(t) {
-			return l
-		}
+	// It takes four ports in a row.
+	ports, err := takeRow(4)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no four free ports in a row")
-	return nil
+	t.Cleanup(func() { must(t, releaseAll(ports)) })
+	return &local{checkout: c, dir: filepath.Join(c.dir, ".spike"+name), port: ports[0].number}
 }
 
 // start runs scripts/start, wants the exit code, and returns what it printed.

@@ -255,9 +255,7 @@ func (c *Cluster) Close() error {
 	for _, p := range c.all() {
 		errs = append(errs, p.Kill())
 	}
-	for _, p := range c.ports {
-		errs = append(errs, p.release())
-	}
+	errs = append(errs, releaseAll(c.ports))
 	if c.dir != "" {
 		errs = append(errs, os.RemoveAll(c.dir))
 	}

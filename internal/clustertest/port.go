@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"syscall"
 )
 
 // Ports are taken below the range from which the kernel serves outgoing
@@ -25,37 +26,70 @@ type port struct {
 
 // takePorts finds n of them. The caller releases each.
 func takePorts(n int) (ports []*port, err error) {
-	defer func() {
-		if err != nil {
-			for _, p := range ports {
-				err = errors.Join(err, p.release())
-			}
-			ports = nil
-		}
-	}()
 	for range 100 * n {
 		if len(ports) == n {
 			return ports, nil
 		}
-		number := firstPort + rand.IntN(lastPort-firstPort)
-		claim, err := net.Listen("unix", fmt.Sprintf("@spike-clustertest-port-%d", number))
+		row, err := takeRow(1)
 		if err != nil {
-			continue // another cluster has it
+			return nil, errors.Join(err, releaseAll(ports))
 		}
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", number))
-		if err != nil {
-			if err := claim.Close(); err != nil {
-				return ports, err
-			}
-			continue // something else listens there
-		}
-		p := &port{number: number, claim: claim}
-		ports = append(ports, p)
-		if err := listener.Close(); err != nil {
-			return ports, err
-		}
+		ports = append(ports, row...)
 	}
-	return ports, fmt.Errorf("found %d free ports of %d", len(ports), n)
+	return nil, errors.Join(fmt.Errorf("found %d free ports of %d", len(ports), n), releaseAll(ports))
+}
+
+// takeRow finds n of them that follow each other.
+func takeRow(n int) (ports []*port, err error) {
+	for range 1000 {
+		first := firstPort + rand.IntN(lastPort-firstPort-n)
+		for number := first; number < first+n; number++ {
+			p, err := takePort(number)
+			if err != nil {
+				return nil, errors.Join(err, releaseAll(ports))
+			}
+			if p == nil {
+				break
+			}
+			ports = append(ports, p)
+		}
+		if len(ports) == n {
+			return ports, nil
+		}
+		if err := releaseAll(ports); err != nil {
+			return nil, err
+		}
+		ports = nil
+	}
+	return nil, fmt.Errorf("found no %d free ports in a row", n)
+}
+
+// takePort returns nil when somebody else has the port.
+func takePort(number int) (*port, error) {
+	claim, err := net.Listen("unix", fmt.Sprintf("@spike-clustertest-port-%d", number))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	p := &port{number: number, claim: claim}
+	listener, err := net.Listen("tcp", p.address())
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, p.release()
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.release())
+	}
+	return p, listener.Close()
+}
+
+func releaseAll(ports []*port) error {
+	var errs []error
+	for _, p := range ports {
+		errs = append(errs, p.release())
+	}
+	return errors.Join(errs...)
 }
 
 func (p *port) release() error { return p.claim.Close() }

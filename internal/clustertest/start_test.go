@@ -16,18 +16,6 @@ import (
 
 var members = []string{"identity", "keeper-1", "keeper-2", "keeper-3", "nexus"}
 
-func (l *local) portsFree(t *testing.T) bool {
-	t.Helper()
-	for i := range 4 {
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", l.port+i))
-		if err != nil {
-			return false
-		}
-		must(t, listener.Close())
-	}
-	return true
-}
-
 func wantText(t *testing.T, got string, parts ...string) {
 	t.Helper()
 	for _, part := range parts {
