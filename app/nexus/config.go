@@ -37,7 +37,9 @@ type settings struct {
 	searchInterval time.Duration
 }
 
-func readSettings(lookup func(string) (string, bool)) (settings, error) {
+// readSettings reads what a command needs: to serve, everything; to ask a Nexus
+// that runs, how to reach it and who it is.
+func readSettings(lookup func(string) (string, bool), toServe bool) (settings, error) {
 	r := config.New(lookup)
 	s := settings{
 		address:           r.Address("SPIKE_NEXUS_TLS_PORT", ":8553"),
@@ -59,7 +61,7 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 		updateInterval: r.Duration("SPIKE_NEXUS_KEEPER_UPDATE_INTERVAL", 5*time.Minute, time.Second, 24*time.Hour),
 		searchInterval: r.Duration("SPIKE_NEXUS_RECOVERY_MAX_INTERVAL", time.Minute, 100*time.Millisecond, time.Hour),
 	}
-	if s.backend != backendMemory {
+	if toServe && s.backend != backendMemory {
 		readKeepers(r, &s)
 	}
 	if err := r.Err(); err != nil {

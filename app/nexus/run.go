@@ -89,7 +89,7 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 	default:
 		return fmt.Errorf("%q is not a command: %w", command, errUsage)
 	}
-	s, err := readSettings(lookup)
+	s, err := readSettings(lookup, command == "run")
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func TestOpensWhenEnoughReturn(t *testing.T) {
 	n = w.start()
 	n.staysLocked(500 * time.Millisecond)
 	s := n.status()
-	if s.State != api.StateLocked || !strings.Contains(s.Reason, "1 of the 3 Keepers") || *s.Spare != -1 {
+	if s.State != api.StateLocked || !strings.Contains(s.Reason, "of 3 Keepers 1 hold") || *s.Spare != -1 {
 		t.Errorf("status: %+v", s)
 	}
 	w.keepers[1].up() // it comes back empty, which is no help

@@ -95,16 +95,18 @@ func (m *Manager) reason(state string, holding int, h *vault.Header) string {
 	case api.StateUninitialized:
 		return "there is no cluster in the data folder yet"
 	case api.StateLocked:
-		return fmt.Sprintf("the root key is not known: %d of the %d Keepers have their share, and %d are needed; "+
+		return fmt.Sprintf("the root key is not known: of %d Keepers %d hold their share, and %d must; "+
 			"Nexus opens by itself when enough are back",
-			holding, len(h.Keepers), h.Threshold)
+			len(h.Keepers), holding, h.Threshold)
 	case api.StateOpen:
 		switch {
+		case m.vault.Full():
+			return "serving reads; writes are refused because the store has no room: free some on its disk"
 		case !m.config.HasRootKey:
 			return "serving; everything is lost when this process ends"
 		case holding < h.Threshold:
-			return fmt.Sprintf("serving, but only %d Keepers hold their share and %d are needed: "+
-				"after a restart Nexus would stay locked", holding, h.Threshold)
+			return fmt.Sprintf("serving, but of %d Keepers only %d hold their share and %d must: "+
+				"after a restart Nexus would stay locked", len(h.Keepers), holding, h.Threshold)
 		}
 		return "serving"
 	}

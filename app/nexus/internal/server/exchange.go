@@ -70,8 +70,12 @@ func bad(what string, err error) error {
 // fail returns the status and code for err, and logs what the client is not told.
 func (x *exchange) fail(err error) (status int, code api.Code) {
 	status, code = api.Wire(err)
+	// What was decided is in the audit log; what was not, and why, is here.
 	level := slog.LevelDebug
-	if status == http.StatusInternalServerError {
+	switch status {
+	case http.StatusServiceUnavailable:
+		level = slog.LevelInfo
+	case http.StatusInternalServerError:
 		level = slog.LevelError
 	}
 	x.log.Log(x.r.Context(), level, "request failed", "request", x.caller.Request, "caller", x.caller.ID,

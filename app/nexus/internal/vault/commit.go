@@ -18,11 +18,13 @@ const (
 	maxBatchBytes  = 8 << 20
 )
 
-// write is one change that waits for the committer.
+// write is one change that waits for the committer, or something else that is to
+// be done between two commits.
 type write struct {
 	size  int // bytes of values, about
 	apply func(*tx) error
-	taken atomic.Int32 // 0 waiting, then once one of the following
+	alone func(*held) error // instead of apply
+	taken atomic.Int32      // 0 waiting, then once one of the following
 	done  chan error
 }
 
@@ -115,18 +117,35 @@ func (c *committer) run() {
 			}
 			next = w
 		}
+		if next.alone != nil {
+			c.doAlone(next)
+			next = nil
+			continue
+		}
 		var batch []*write
 		batch, next = c.gather(next)
 		c.commit(batch)
 	}
 }
 
-// gather takes what waits, up to the limits. The write that no longer fitted is
-// returned as rest and begins the next batch.
+// doAlone does what is not to be part of any batch.
+func (c *committer) doAlone(w *write) {
+	if !w.taken.CompareAndSwap(0, writeTaken) {
+		return
+	}
+	err := c.vault.Failure()
+	if err == nil {
+		err = w.alone(&c.held)
+	}
+	w.done <- err
+}
+
+// gather takes what waits, up to the limits. What no longer fitted is returned as
+// rest and comes next.
 func (c *committer) gather(first *write) (batch []*write, rest *write) {
 	size := 0
 	for w := first; ; {
-		if size > 0 && size+w.size > maxBatchBytes {
+		if size > 0 && size+w.size > maxBatchBytes || w.alone != nil {
 			return batch, w
 		}
 		if w.taken.CompareAndSwap(0, writeTaken) {
@@ -192,8 +211,10 @@ func (c *committer) store(t *tx) error {
 	failpoint.Hit("commit.before")
 	// Once taken, a write runs to its end: no caller's context applies.
 	if err := c.vault.store.Commit(context.Background(), b); err != nil {
-		return fmt.Errorf("commit %d: %w", t.state.sequence, err)
+		c.vault.full.Store(errors.Is(err, ErrFull))
+		return err
 	}
+	c.vault.full.Store(false)
 	failpoint.Hit("commit.after")
 	c.held = t.held
 	c.vault.publish(&snapshot{held: c.held.copy(), accepted: t.anew})

@@ -164,9 +164,15 @@ func TestFullStoreRefusesWritesOnly(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	f.wantGet("p", 0, "old")
+	if !f.vault.Full() {
+		t.Error("nobody is told that there is no room")
+	}
 	f.disk.hook(nil)
 	if version := f.put("p", "new"); version != 2 {
 		t.Errorf("a refused write used up a version: %d", version)
+	}
+	if f.vault.Full() {
+		t.Error("there is room again, and nobody is told")
 	}
 	f.restart()
 	f.unlock()

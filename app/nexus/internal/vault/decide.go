@@ -42,6 +42,8 @@ const (
 	OpOperatorAccept  Operation = "operator.accept"
 	OpOperatorRecover Operation = "operator.recover"
 	OpOperatorRestore Operation = "operator.restore"
+	OpOperatorBackup  Operation = "operator.backup"
+	OpOperatorLoad    Operation = "operator.load"
 )
 
 // Entry is one line of the audit log: a request that was decided.
@@ -102,7 +104,7 @@ func ruleFor(op Operation) rule {
 		return rule{role: role.Superuser, permission: policy.List, reserved: reservedACL}
 	case OpCipherEncrypt, OpCipherDecrypt:
 		return rule{role: role.Superuser, lite: true, permission: policy.Execute, reserved: reservedCipher}
-	case OpOperatorInit, OpOperatorStatus, OpOperatorAccept:
+	case OpOperatorInit, OpOperatorStatus, OpOperatorAccept, OpOperatorBackup, OpOperatorLoad:
 		return rule{role: role.Superuser}
 	case OpOperatorRecover:
 		return rule{role: role.Recover}

@@ -19,6 +19,8 @@ var (
 	ErrFormat = errors.New("not a store of a known format")
 	// ErrDamaged: what the store holds cannot have been written by SPIKE.
 	ErrDamaged = errors.New("the store is damaged")
+	// ErrUnknown: what the store holds is not known until it is opened anew.
+	ErrUnknown = errors.New("the state of the store is unknown")
 )
 
 // Table says what a row is. The names are part of the storage format: a row is

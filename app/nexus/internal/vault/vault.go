@@ -47,6 +47,7 @@ type Vault struct {
 	current atomic.Pointer[snapshot] // nil unless open
 	opened  chan struct{}            // closed once open, or behind
 	failed  chan struct{}            // closed once failed
+	full    atomic.Bool              // the last commit found no room
 
 	// lifecycle is held while the vault is created, unlocked or closed.
 	lifecycle sync.Mutex
@@ -134,6 +135,9 @@ func (v *Vault) Size() (secrets int, sequence uint64, ok bool) {
 	}
 	return s.secrets.Len(), s.state.sequence, true
 }
+
+// Full reports whether the last write was refused because the store has no room.
+func (v *Vault) Full() bool { return v.full.Load() }
 
 // fail makes the vault useless for good, and says why once.
 func (v *Vault) fail(err error) {

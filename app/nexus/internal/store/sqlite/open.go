@@ -54,7 +54,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	s := &Store{log: config.Log, lock: lock}
+	s := &Store{log: config.Log, lock: lock, folder: folder}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -68,6 +68,10 @@ func (s *Store) open(ctx context.Context, folder string) error {
 	path := filepath.Join(folder, databaseFile)
 	there, err := checkFiles(path)
 	if err != nil {
+		return err
+	}
+	// What a copy that was cut off has left.
+	if err := errors.Join(removeBuild(filepath.Join(folder, copyFile)), removeBuild(filepath.Join(folder, importFile))); err != nil {
 		return err
 	}
 	if there {
@@ -217,21 +221,13 @@ func checkMagic(path string) error {
 // complete or not there at all. What an earlier attempt left is removed.
 func build(ctx context.Context, folder string) (err error) {
 	path := filepath.Join(folder, buildFile)
-	if err := removeBuild(path); err != nil {
-		return err
-	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("make a new store: %w", err), removeBuild(path))
 		}
 	}()
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return refusal(path, err)
-	}
-	// Against the umask; SQLite gives its log the database's mode.
-	if err := errors.Join(file.Chmod(0o600), file.Close()); err != nil {
-		return refusal(path, err)
+	if err := createEmpty(path); err != nil {
+		return err
 	}
 	if err := fill(ctx, path); err != nil {
 		return err

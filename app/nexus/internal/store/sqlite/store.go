@@ -21,7 +21,8 @@ var _ vault.Store = (*Store)(nil)
 
 // Store is a [vault.Store] in a folder. It is made by [Open].
 type Store struct {
-	log *slog.Logger
+	log    *slog.Logger
+	folder string
 
 	// mu is held for the length of a Load, a Commit and Close, so that Close
 	// waits for what is under way. It guards everything below.
@@ -267,14 +268,7 @@ func (s *Store) writeLocked(b vault.Batch) error {
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var errs []error
-	if s.conn != nil {
-		for _, statement := range s.prepared.all() {
-			errs = append(errs, statement.driver.Close())
-		}
-		errs = append(errs, s.conn.close())
-		s.conn = nil
-	}
+	errs := []error{s.releaseLocked()}
 	if s.lock != nil {
 		errs = append(errs, s.lock.release())
 		s.lock = nil
@@ -283,6 +277,20 @@ func (s *Store) Close() error {
 		return fmt.Errorf("close the store: %w", err)
 	}
 	return nil
+}
+
+// releaseLocked closes the database, if it is open.
+func (s *Store) releaseLocked() error {
+	if s.conn == nil {
+		return nil
+	}
+	var errs []error
+	for _, statement := range s.prepared.all() {
+		errs = append(errs, statement.driver.Close())
+	}
+	errs = append(errs, s.conn.close())
+	s.conn, s.prepared = nil, statements{}
+	return errors.Join(errs...)
 }
 
 // all lists the statements that there are; after a failed Open, not every one.
