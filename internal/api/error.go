@@ -31,6 +31,8 @@ var (
 	ErrShardDuplicate     = errors.New("the shard was given before")
 	ErrTooManyAttempts    = errors.New("too many attempts")
 	ErrNoRootKeyBackend   = errors.New("this backend has no root key to manage")
+	ErrBackupInvalid      = errors.New("not a whole backup")
+	ErrNoRoom             = errors.New("no room on the disk")
 )
 
 // wire is the one table between errors, statuses and codes. The order matters
@@ -51,6 +53,8 @@ var wire = [...]struct {
 	{ErrShardDuplicate, http.StatusBadRequest, "shard_duplicate"},
 	{ErrTooManyAttempts, http.StatusBadRequest, "too_many_attempts"},
 	{ErrNoRootKeyBackend, http.StatusBadRequest, "backend_has_no_root_key"},
+	{ErrBackupInvalid, http.StatusBadRequest, "backup_invalid"},
+	{ErrNoRoom, http.StatusConflict, "no_room"},
 	{ErrVersionConflict, http.StatusConflict, "entity_version_invalid"},
 	{ErrBadRequest, http.StatusBadRequest, "api_bad_request"},
 	{ErrUnauthorized, http.StatusUnauthorized, "access_unauthorized"},

@@ -13,6 +13,8 @@ const (
 	PathOperatorAccept  = "/v1/operator/accept"
 	PathOperatorRecover = "/v1/operator/recover"
 	PathOperatorRestore = "/v1/operator/restore"
+	PathOperatorBackup  = "/v1/operator/backup"
+	PathOperatorLoad    = "/v1/operator/load"
 )
 
 // The values of ?action=. ActionPut is the absence of one.

@@ -167,7 +167,7 @@ func (w *world) start() *node {
 	return w.startWith(w.disk, w.keepers)
 }
 
-func (w *world) startWith(d *disk, hosts []*keeperHost) *node {
+func (w *world) startWith(d vault.Store, hosts []*keeperHost) *node {
 	w.t.Helper()
 	v, err := vault.New(w.t.Context(), vault.Config{
 		Store: d, Log: slog.New(slog.DiscardHandler),

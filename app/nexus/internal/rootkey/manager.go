@@ -41,7 +41,8 @@ type Manager struct {
 	log     *slog.Logger
 	started time.Time
 	kicks   map[string]chan struct{} // by Keeper's host:port
-	initing chan struct{}            // holds a token while nobody initializes
+	initing chan struct{}            // holds a token while nobody initializes or loads
+	loaded  chan struct{}            // closed once a backup was loaded
 
 	restore collection
 
@@ -55,7 +56,7 @@ func New(c Config) *Manager {
 	m := &Manager{
 		config: c, vault: c.Vault, log: c.Log, started: time.Now(),
 		kicks: map[string]chan struct{}{}, initing: make(chan struct{}, 1), seen: map[string]sighting{},
-		told: map[string]keeper.Anchor{},
+		told: map[string]keeper.Anchor{}, loaded: make(chan struct{}),
 	}
 	m.initing <- struct{}{}
 	for _, k := range c.Keepers {
@@ -86,9 +87,15 @@ func (m *Manager) Ended(address string) {
 // it is open. It returns when ctx ends.
 func (m *Manager) Run(ctx context.Context) {
 	defer m.restore.drop()
-	if m.vault.Header() != nil {
-		m.search(ctx)
+	if m.vault.Header() == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.vault.Opened():
+		case <-m.loaded:
+		}
 	}
+	m.search(ctx)
 	select {
 	case <-ctx.Done():
 		return

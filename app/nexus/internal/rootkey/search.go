@@ -9,13 +9,14 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/spiffe/spike/app/nexus/internal/vault"
+	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/keeper"
 	"github.com/spiffe/spike/internal/secret"
 	"github.com/spiffe/spike/internal/shamir"
 )
 
 // search asks the Keepers again and again until the vault is open, whatever they
-// answered before. A pause is about a tenth of the time spent searching so far:
+// answered before; at once if it is open already. A pause is about a tenth of the time spent searching so far:
 // a Keeper that comes back is noticed soon, and nobody is asked in a frenzy.
 func (m *Manager) search(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -25,7 +26,7 @@ func (m *Manager) search(ctx context.Context) {
 		RandomizationFactor: 0.1, MaxInterval: m.config.SearchInterval,
 	}
 	pause.Reset()
-	for round := 1; ; round++ {
+	for round := 1; m.vault.State() == api.StateLocked; round++ {
 		err := m.round(ctx)
 		if err == nil || ctx.Err() != nil {
 			return

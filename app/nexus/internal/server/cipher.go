@@ -11,8 +11,6 @@ import (
 	"github.com/spiffe/spike/internal/api"
 )
 
-const octetStream = "application/octet-stream"
-
 // streamHead is what precedes the ciphertext in a stream: version and nonce.
 const streamHead = 1 + api.CipherNonce
 
@@ -30,7 +28,7 @@ func (s *Server) bodyLimit(path string) int64 {
 func either(stream, json func(*Server, *exchange)) func(*Server, *exchange) {
 	return func(s *Server, x *exchange) {
 		kind, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
-		if err == nil && kind == octetStream {
+		if err == nil && kind == api.OctetStream {
 			stream(s, x)
 			return
 		}
@@ -137,7 +135,7 @@ func (x *exchange) refuse(err error, answer interface{ SetErr(api.Code) }) {
 
 // bytes answers with bytes as they are.
 func (x *exchange) bytes(parts ...[]byte) {
-	x.w.Header().Set("Content-Type", octetStream)
+	x.w.Header().Set("Content-Type", api.OctetStream)
 	x.w.WriteHeader(http.StatusOK)
 	for _, part := range parts {
 		if _, err := x.w.Write(part); err != nil {

@@ -37,6 +37,8 @@ func routes() []route {
 		{api.PathOperatorAccept, api.ActionPut, handle((*Server).operatorAccept)},
 		{api.PathOperatorRecover, api.ActionPut, handle((*Server).operatorRecover)},
 		{api.PathOperatorRestore, api.ActionPut, handle((*Server).operatorRestore)},
+		{api.PathOperatorBackup, api.ActionPut, operatorBackup},
+		{api.PathOperatorLoad, api.ActionPut, operatorLoad},
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -25,6 +26,7 @@ type Operator interface {
 	Accept(ctx context.Context, caller vault.Caller, req *api.OperatorAcceptRequest) (api.OperatorAcceptResponse, error)
 	Recover(ctx context.Context, caller vault.Caller) (api.OperatorRecoverResponse, error)
 	Restore(ctx context.Context, caller vault.Caller, req *api.OperatorRestoreRequest) (api.OperatorRestoreResponse, error)
+	Load(ctx context.Context, caller vault.Caller, from io.Reader) (api.OperatorLoadResponse, error)
 }
 
 // Config configures a [Server].
