@@ -127,6 +127,11 @@ var calls = []struct {
 			_, err := c.OperatorInit(ctx)
 			return err
 		}},
+	{"accept", "/v1/operator/accept", `{"sequence":7}`,
+		func(ctx context.Context, c *client.Client) error {
+			_, err := c.OperatorAccept(ctx, 7)
+			return err
+		}},
 	{"status", "/v1/operator/status", `{}`,
 		func(ctx context.Context, c *client.Client) error {
 			_, err := c.OperatorStatus(ctx)
