@@ -26,6 +26,7 @@ import (
 	"github.com/spiffe/spike/internal/mtls"
 	"github.com/spiffe/spike/internal/process"
 	"github.com/spiffe/spike/internal/role"
+	"github.com/spiffe/spike/internal/secret"
 	"github.com/spiffe/spike/internal/workload"
 )
 
@@ -105,6 +106,13 @@ func serve(ctx context.Context, s settings, log *slog.Logger, auditTo io.Writer)
 	if err := process.ForbidCore(); err != nil {
 		return err
 	}
+	// A machine that does not let Nexus lock memory must say so now, and not when
+	// the root key is there.
+	probe, err := secret.RandomKey(1)
+	if err != nil {
+		return err
+	}
+	probe.Destroy()
 	// The port and the folder come before the identity: what is wrong with them is
 	// told at once.
 	listener, err := process.Listen(s.address, "SPIKE_NEXUS_TLS_PORT")
@@ -148,7 +156,7 @@ func identity(ctx context.Context, s settings, log *slog.Logger) (*workloadapi.X
 		Socket: s.socket, Timeout: s.sourceTimeout, Role: role.Nexus, Domains: s.roles, Log: log,
 	})
 	if err != nil && ctx.Err() != nil {
-		return nil, nil
+		return nil, nil //nolint:nilerr // being asked to stop is no failure
 	}
 	return source, err
 }
@@ -207,8 +215,9 @@ func serveVault(ctx context.Context, s settings, log *slog.Logger, listener net.
 
 	var failure error
 	select {
-	case failure = <-served:
-		return errors.Join(fmt.Errorf("serve: %w", failure))
+	case err := <-served:
+		failure = fmt.Errorf("serve: %w", err)
+		served <- nil
 	case <-v.Failed():
 		failure = v.Failure()
 	case <-ctx.Done():

@@ -142,7 +142,7 @@ func ReadHidden(
 func drain(in *os.File, rest []byte) (more bool) {
 	more = len(bytes.TrimSpace(rest)) > 0
 	const pasteMillis = 30 // nobody types the next line as soon
-	fds := []unix.PollFd{{Fd: int32(in.Fd()), Events: unix.POLLIN}} //nolint:gosec // a descriptor fits
+	fds := []unix.PollFd{{Fd: int32(in.Fd()), Events: unix.POLLIN}}
 	chunk := make([]byte, 4096)
 	defer clear(chunk)
 	for {
