@@ -7,6 +7,9 @@ import (
 	"github.com/spiffe/spike/app/nexus/internal/policy"
 )
 
+// large needs an automaton that is beyond the limit.
+const large = `^spiffe://spike\.ist/.*[a-f].{20}[ab]$`
+
 // hostile takes nearly all the instructions that are allowed, and matches late
 // or never.
 const hostile = `^spiffe://spike\.ist/(.*a.*b.*c.*d.*e.*f.*g.*)*h$`
@@ -25,7 +28,7 @@ func BenchmarkCold(b *testing.B) {
 	others := func(i int) string { return fmt.Sprintf(`^spiffe://spike\.ist/workload/%d$`, i) }
 	path := func(int) string { return `^web/.*$` }
 	for name, ids := range map[string]func(int) string{
-		"others": others, "hostile": func(int) string { return hostile },
+		"others": others, "hostile": func(int) string { return hostile }, "large": func(int) string { return large },
 	} {
 		b.Run(name, func(b *testing.B) {
 			s := set(b, 1000, ids, path)
@@ -42,5 +45,17 @@ func BenchmarkWarm(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		s.Allow("spiffe://spike.ist/web", policy.Read, "web/db")
+	}
+}
+
+// BenchmarkCompile is what writing or loading a policy costs.
+func BenchmarkCompile(b *testing.B) {
+	for name, id := range map[string]string{"plain": `^spiffe://spike\.ist/ns/web/.*$`, "hostile": hostile, "large": large} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				compile(b, "p", id, `^web/db$`, policy.Read)
+			}
+		})
 	}
 }

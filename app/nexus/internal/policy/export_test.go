@@ -17,3 +17,34 @@ func (s *Set) Remembered() (callers, decisions int) {
 	}
 	return len(s.callers), decisions
 }
+
+// Remembers reports whether a decision is remembered.
+func (s *Set) Remembers(id string, want Permission, path string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c := s.callers[id]
+	if c == nil {
+		return false
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	_, ok := c.decided[question{want, path}]
+	return ok
+}
+
+// MaxTable bounds an automaton.
+const MaxTable = maxTable
+
+// Automata returns how many transitions each of a policy's two automata has: 0
+// for a pattern that needs none, -1 for one that is left to package regexp.
+func (p *Policy) Automata() (id, path int) { return p.id.transitions(), p.path.transitions() }
+
+func (p *pattern) transitions() int {
+	switch {
+	case p.whole:
+		return 0
+	case p.rest == nil:
+		return -1
+	}
+	return len(p.rest.next)
+}

@@ -6,6 +6,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -82,7 +83,13 @@ type Policy struct {
 
 // Compile checks a policy and makes it ready to match. The errors are sentences
 // for whoever wrote it.
-func Compile(p Policy) (*Policy, error) {
+func Compile(p Policy) (*Policy, error) { return p.compile(MaxInstructions) }
+
+// Recompile is Compile for a policy that was checked when it was written: should
+// another release count its instructions otherwise, it still holds.
+func Recompile(p Policy) (*Policy, error) { return p.compile(math.MaxInt) }
+
+func (p Policy) compile(instructions int) (*Policy, error) {
 	if err := ValidateName(p.Name); err != nil {
 		return nil, err
 	}
@@ -90,10 +97,10 @@ func Compile(p Policy) (*Policy, error) {
 		return nil, errors.New("there is no permission")
 	}
 	var err error
-	if p.id, err = compile(p.SPIFFEIDPattern); err != nil {
+	if p.id, err = compile(p.SPIFFEIDPattern, instructions); err != nil {
 		return nil, fmt.Errorf("the SPIFFE ID pattern %w", err)
 	}
-	if p.path, err = compile(p.PathPattern); err != nil {
+	if p.path, err = compile(p.PathPattern, instructions); err != nil {
 		return nil, fmt.Errorf("the path pattern %w", err)
 	}
 	p.reserved = p.path.reserved()
@@ -132,15 +139,20 @@ func (p *Policy) Grants(want Permission, path string) bool {
 	return p.path.match(path)
 }
 
+// PathPrefix returns what every path that the policy is about begins with.
+func (p *Policy) PathPrefix() string { return p.path.prefix }
+
 // pattern is a regular expression that matches whole strings.
 type pattern struct {
-	re     *regexp.Regexp
-	parsed *syntax.Regexp
 	prefix string // every match begins with it
 	whole  bool   // prefix is the only match
+	// rest takes what follows the prefix; nil where it would be too large. What it
+	// does not know, re does.
+	rest *automaton
+	re   *regexp.Regexp
 }
 
-func compile(text string) (*pattern, error) {
+func compile(text string, instructions int) (*pattern, error) {
 	if text == "" || len(text) > MaxPattern {
 		return nil, fmt.Errorf("has %d characters; 1 to %d are allowed", len(text), MaxPattern)
 	}
@@ -155,16 +167,26 @@ func compile(text string) (*pattern, error) {
 	if err != nil {
 		return nil, fmt.Errorf("is not a regular expression: %w", err)
 	}
-	if len(prog.Inst) > MaxInstructions {
-		return nil, fmt.Errorf("is too complex: it takes %d instructions, and %d are allowed", len(prog.Inst), MaxInstructions)
+	if len(prog.Inst) > instructions {
+		return nil, fmt.Errorf("is too complex: it takes %d instructions, and %d are allowed", len(prog.Inst), instructions)
 	}
 	// Whatever the checks above made of it, it is matched against the whole string.
 	re, err := regexp.Compile(`\A(?:` + text + `)\z`)
 	if err != nil {
 		return nil, fmt.Errorf("is not a regular expression: %w", err)
 	}
-	p := &pattern{re: re, parsed: parsed}
+	p := &pattern{re: re}
 	p.prefix, p.whole = literal(parsed)
+	if p.whole {
+		return p, nil
+	}
+	if p.prefix != "" {
+		rest := &syntax.Regexp{Op: syntax.OpConcat, Flags: parsed.Flags, Sub: parsed.Sub[2:]}
+		if prog, err = syntax.Compile(rest.Simplify()); err != nil {
+			return nil, fmt.Errorf("is not a regular expression: %w", err)
+		}
+	}
+	p.rest = newAutomaton(prog, p.prefix == "")
 	return p, nil
 }
 
@@ -172,7 +194,16 @@ func (p *pattern) match(s string) bool {
 	if p.whole {
 		return s == p.prefix
 	}
-	return strings.HasPrefix(s, p.prefix) && p.re.MatchString(s)
+	after, ok := strings.CutPrefix(s, p.prefix)
+	if !ok {
+		return false
+	}
+	if p.rest != nil {
+		if matched, known := p.rest.match(after); known {
+			return matched
+		}
+	}
+	return p.re.MatchString(s)
 }
 
 func first(list []*syntax.Regexp) *syntax.Regexp { return list[0] }

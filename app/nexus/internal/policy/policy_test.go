@@ -156,9 +156,29 @@ func TestWhatIsRememberedIsBounded(t *testing.T) {
 	}
 }
 
+// TestOneCallerForgetsItsOwnDecisionsAlone asks for everything as one caller; what
+// another was told is still remembered.
+func TestOneCallerForgetsItsOwnDecisionsAlone(t *testing.T) {
+	set := policy.NewSet(compile(t, "p", `^.*$`, `^x/.*$`, policy.Read))
+	set.Allow("spiffe://a/quiet", policy.Read, "x/1")
+	for i := range 10 * policy.MaxDecisions {
+		set.Allow("spiffe://a/loud", policy.Read, fmt.Sprint("x/", i))
+	}
+	if !set.Remembers("spiffe://a/quiet", policy.Read, "x/1") {
+		t.Error("a caller was made to forget by another")
+	}
+}
+
 func FuzzPattern(f *testing.F) {
 	for _, s := range []string{`^a$`, `^a|b$`, `(?m)^a$`, `^(a|b)$`, `^spike/system/.*$`, `^(^a)$$`} {
 		f.Add(s, "a")
+	}
+	for _, seed := range [][2]string{
+		{hostile, "spiffe://spike.ist/abcdefgabcdefgh"}, {large, "spiffe://spike.ist/xa01234567890123456789b"},
+		{`^spiffe://spike\.ist/(ns/[a-z]+/)?sa/.*$`, "spiffe://spike.ist/ns/shop/sa/web"}, {`^(?i)K+$`, "kK\u212a"},
+		{`^a\b.b$`, "a b"}, {`^(?s).*(?m:$)\n$`, "a\n"}, {`^[^a]*$`, "\xff\n"}, {`^ab(|^c|$)$`, "ab"}, {`^.{3}$`, "é é"},
+	} {
+		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, pattern, subject string) {
 		p, err := policy.Compile(policy.Policy{Name: "p", SPIFFEIDPattern: pattern, PathPattern: pattern, Permissions: policy.Read})

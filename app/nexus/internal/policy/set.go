@@ -9,7 +9,8 @@ import (
 // Bounds of what a set remembers. A decision is a few dozen bytes and a path.
 const (
 	maxCallers   = 4096
-	maxDecisions = 32768
+	maxDecisions = 32768 // altogether
+	maxOwn       = 1024  // of one caller: whoever asks for everything forgets its own alone
 )
 
 // Set is all policies of a store. It never changes; With and Without make other
@@ -144,20 +145,24 @@ func (s *Set) caller(id string) *caller {
 	return c
 }
 
-// remember keeps a decision. When there are too many, all are forgotten: that
-// costs each caller one evaluation, and needs no bookkeeping at every request.
+// remember keeps a decision. When there are too many, all are forgotten, of the
+// caller or altogether: that costs one evaluation each, and needs no bookkeeping
+// at every request.
 func (s *Set) remember(c *caller, q question, by *Policy) {
-	s.mu.Lock()
-	if s.decisions >= maxDecisions {
-		s.forgetLocked()
-	}
-	s.decisions++
-	s.mu.Unlock()
+	q.path = strings.Clone(q.path)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.decided) < maxDecisions {
-		q.path = strings.Clone(q.path)
-		c.decided[q] = by
+	forgotten := 0
+	if len(c.decided) >= maxOwn {
+		forgotten = len(c.decided)
+		c.decided = map[question]*Policy{}
+	}
+	c.decided[q] = by
+	c.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.decisions += 1 - forgotten
+	if s.decisions > maxDecisions {
+		s.forgetLocked()
 	}
 }
 
