@@ -11,6 +11,9 @@ import (
 )
 
 func main() {
+	// A reader of the audit log that goes away makes requests fail, and does not
+	// end the program.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
 	stop()

@@ -98,6 +98,14 @@ func (r *SecretListRequest) Validate() error {
 	return nil
 }
 
+// MaxVersionsNamed is how many versions one request can name.
+const MaxVersionsNamed = 1000
+
 // Validate checks the fields of a delete, undelete or destroy. Versions that do
 // not exist are passed over by the store.
-func (r *SecretVersionsRequest) Validate() error { return ValidatePath(r.Path) }
+func (r *SecretVersionsRequest) Validate() error {
+	if len(r.Versions) > MaxVersionsNamed {
+		return fmt.Errorf("%d versions are named; %d is the most", len(r.Versions), MaxVersionsNamed)
+	}
+	return ValidatePath(r.Path)
+}

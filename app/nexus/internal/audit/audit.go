@@ -21,8 +21,9 @@ const maxText = 512
 
 // Log writes entries to a writer, a whole line at a time.
 type Log struct {
-	mu sync.Mutex
-	w  io.Writer
+	mu   sync.Mutex
+	w    io.Writer
+	torn bool // the last line was written in part
 }
 
 // New returns a log that writes to w.
@@ -33,9 +34,16 @@ func (l *Log) Write(_ context.Context, e vault.Entry) error {
 	b := appendLine(make([]byte, 0, 384), &e)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, err := l.w.Write(b); err != nil {
+	if l.torn {
+		// What is left of a line must not take the next one with it.
+		b = append([]byte("\n"), b...)
+	}
+	n, err := l.w.Write(b)
+	if err != nil {
+		l.torn = l.torn && n == 0 || n > 0
 		return fmt.Errorf("write audit line: %w", err)
 	}
+	l.torn = false
 	return nil
 }
 

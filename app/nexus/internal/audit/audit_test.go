@@ -97,3 +97,39 @@ func FuzzLine(f *testing.F) {
 		}
 	})
 }
+
+// tight takes so many bytes and is full then.
+type tight struct {
+	bytes.Buffer
+	room int
+}
+
+func (w *tight) Write(b []byte) (int, error) {
+	n, err := min(len(b), w.room), error(nil)
+	if n < len(b) {
+		err = errors.New("no space left")
+	}
+	w.room -= n
+	w.Buffer.Write(b[:n])
+	return n, err
+}
+
+func TestATornLineTakesNoOtherWithIt(t *testing.T) {
+	w := &tight{room: 20}
+	log := audit.New(w)
+	for range 2 {
+		if err := log.Write(t.Context(), vault.Entry{Caller: "torn"}); err == nil {
+			t.Error("a torn line passed for written")
+		}
+	}
+	w.room = 1 << 20
+	for range 2 {
+		if err := log.Write(t.Context(), vault.Entry{Caller: "whole"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := strings.Split(strings.TrimSuffix(w.String(), "\n"), "\n")
+	if len(lines) != 3 || json.Valid([]byte(lines[0])) || !json.Valid([]byte(lines[1])) || !json.Valid([]byte(lines[2])) {
+		t.Errorf("got %q", lines)
+	}
+}

@@ -21,6 +21,9 @@ func (m *Manager) Init(ctx context.Context, caller vault.Caller) (api.OperatorIn
 		return api.OperatorInitResponse{}, err
 	}
 	res, err := m.init(ctx)
+	if err != nil {
+		m.log.Warn("init was refused; nothing has changed", "error", err)
+	}
 	return res, r.Done(ctx, err)
 }
 
@@ -116,7 +119,7 @@ func (m *Manager) distribute(ctx context.Context, birth *vault.Birth, instances 
 			err = k.Contribute(ctx, share, instances[i], nil)
 		}
 		failpoint.Hit("init.contributed")
-		return unreachable(err)
+		return refused(err)
 	})
 	if err != nil {
 		return err
@@ -125,7 +128,7 @@ func (m *Manager) distribute(ctx context.Context, birth *vault.Birth, instances 
 		held, err := k.Held(ctx)
 		defer held.Wipe()
 		if err != nil {
-			return unreachable(err)
+			return refused(err)
 		}
 		if held.Pending == nil || !h.Fits(keeper.SetKeeper, i+1, &held.Pending.Value) {
 			return fmt.Errorf("%w: %s does not give back the share that it was given", api.ErrKeeperUnreachable, k.URL())
@@ -146,9 +149,13 @@ func (m *Manager) promoteAll(ctx context.Context, birth *vault.Birth, instances 
 	}
 }
 
-func unreachable(err error) error {
-	if err == nil {
+// refused says what a Keeper's error means to who asked for a new cluster.
+func refused(err error) error {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, keeper.ErrHoldsShare):
+		return fmt.Errorf("%w: %w", api.ErrKeeperHoldsShare, err)
 	}
 	return fmt.Errorf("%w: %w", api.ErrKeeperUnreachable, err)
 }

@@ -49,7 +49,7 @@ func (m *Manager) search(ctx context.Context) {
 // round asks all Keepers at once, and opens the vault as soon as enough shares
 // check out: one that hangs holds nobody up.
 func (m *Manager) round(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+	asking, cancel := context.WithCancel(ctx)
 	h := m.vault.Header()
 	slots := m.slots()
 	found := make(chan shamir.Share)
@@ -59,7 +59,7 @@ func (m *Manager) round(ctx context.Context) error {
 			continue
 		}
 		running++
-		go func() { found <- m.fetch(ctx, h, i+1, k) }()
+		go func() { found <- m.fetch(asking, h, i+1, k) }()
 	}
 	var shares []shamir.Share
 	defer func() {
@@ -80,8 +80,7 @@ func (m *Manager) round(ctx context.Context) error {
 		if len(shares) >= h.Threshold {
 			// What is left of the Keepers' answers is not needed.
 			cancel()
-			// Opening takes its time, and must not end with the search.
-			return m.unlock(context.WithoutCancel(ctx), h, shares)
+			return m.unlock(ctx, h, shares)
 		}
 	}
 	return fmt.Errorf("%d of %d shares found, %d needed", len(shares), len(slots), h.Threshold)

@@ -112,11 +112,12 @@ func decryptStream(s *Server, x *exchange) {
 		return
 	}
 	x.bytes(plaintext)
+	clear(plaintext)
 }
 
 // stream reads a body that is not JSON. An empty one is a bad request.
 func (x *exchange) stream(most int64) ([]byte, error) {
-	body, err := x.room.read(x.w, x.r, most)
+	body, err := x.read(most)
 	if err != nil {
 		return nil, bad("read the body", err)
 	}
@@ -134,13 +135,7 @@ func (x *exchange) refuse(err error, answer interface{ SetErr(api.Code) }) {
 }
 
 // bytes answers with bytes as they are.
-func (x *exchange) bytes(parts ...[]byte) {
+func (x *exchange) bytes(list ...[]byte) {
 	x.w.Header().Set("Content-Type", api.OctetStream)
-	x.w.WriteHeader(http.StatusOK)
-	for _, part := range parts {
-		if _, err := x.w.Write(part); err != nil {
-			x.log.Debug("the caller went away before its answer", "request", x.caller.Request, "error", err)
-			return
-		}
-	}
+	x.write(http.StatusOK, list...)
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,15 +22,25 @@ type exchange struct {
 	caller vault.Caller
 	log    *slog.Logger
 	room   *room
+	atEnd  []func() // done once the answer is written
+}
+
+// end gives back what the exchange holds.
+func (x *exchange) end() {
+	for _, f := range x.atEnd {
+		f()
+	}
 }
 
 // decode reads a body of at most most bytes into a wire type. Whatever is wrong
 // with it is api.ErrBadRequest.
 func (x *exchange) decode(into any, most int64) error {
-	body, err := x.room.read(x.w, x.r, most)
+	body, err := x.read(most)
 	if err != nil {
 		return bad("read the body", err)
 	}
+	// What it becomes is copied out of it.
+	defer clear(body)
 	trimmed := bytes.TrimSpace(body)
 	switch {
 	case len(trimmed) == 0:
@@ -39,6 +50,8 @@ func (x *exchange) decode(into any, most int64) error {
 	case !utf8.Valid(trimmed):
 		// The decoder would put replacement characters into a secret.
 		return bad("the body is not UTF-8", nil)
+	case !paired(trimmed):
+		return bad("the body has half of a surrogate pair", nil)
 	}
 	if err := json.Unmarshal(trimmed, into); err != nil {
 		return bad("decode the body", safeDecodeError(err))
@@ -72,10 +85,12 @@ func (x *exchange) fail(err error) (status int, code api.Code) {
 	status, code = api.Wire(err)
 	// What was decided is in the audit log; what was not, and why, is here.
 	level := slog.LevelDebug
-	switch status {
-	case http.StatusServiceUnavailable:
+	switch {
+	case errors.Is(err, context.Canceled):
+		// The caller went away; nobody hears of the status.
+	case status == http.StatusServiceUnavailable:
 		level = slog.LevelInfo
-	case http.StatusInternalServerError:
+	case status == http.StatusInternalServerError:
 		level = slog.LevelError
 	}
 	x.log.Log(x.r.Context(), level, "request failed", "request", x.caller.Request, "caller", x.caller.ID,
@@ -83,23 +98,34 @@ func (x *exchange) fail(err error) (status int, code api.Code) {
 	return status, code
 }
 
+// parts is an answer that is made of parts, so that a large value is not copied
+// for every caller that reads it.
+type parts interface {
+	parts() [][]byte
+}
+
 // reply writes the answer as JSON.
 func (x *exchange) reply(status int, answer any) {
-	var body []byte
-	var err error
-	if m, ok := answer.(json.Marshaler); ok {
-		// json.Marshal would check and compact what is known to be in order.
-		body, err = m.MarshalJSON()
-	} else {
-		body, err = json.Marshal(answer)
+	if p, ok := answer.(parts); ok {
+		x.write(status, p.parts()...)
+		return
 	}
+	body, err := json.Marshal(answer)
 	if err != nil {
 		status, _ = x.fail(fmt.Errorf("encode the answer: %w", err))
 		body = []byte(`{"err":"api_internal_error"}`)
 	}
+	x.write(status, body)
+	clear(body)
+}
+
+func (x *exchange) write(status int, list ...[]byte) {
 	x.w.WriteHeader(status)
-	if _, err := x.w.Write(body); err != nil {
-		x.log.Debug("the caller went away before its answer", "request", x.caller.Request, "error", err)
+	for _, part := range list {
+		if _, err := x.w.Write(part); err != nil {
+			x.log.Debug("the caller went away before its answer", "request", x.caller.Request, "error", err)
+			return
+		}
 	}
 }
 

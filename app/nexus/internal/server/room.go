@@ -1,62 +1,156 @@
 package server
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
+	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 )
 
-// Bodies up to smallBody are read at once; larger ones share roomForBodies.
+// Whoever holds an identity of a trusted domain can send bodies before it is
+// known what it may do. Those up to smallBody are read at once. Larger ones share
+// roomForBodies, from before they are read until they are answered, and count
+// threefold: as they came, decoded, and encoded again.
 const (
-	smallBody     = 256 << 10
-	roomForBodies = 32 << 20
+	smallBody     = 16 << 10
+	roomForBodies = 64 << 20
+	copies        = 3
+)
+
+// A large body must come at some pace while it holds room.
+const (
+	bodyGrace = 2 * time.Second
+	bodyPace  = 1 << 20 // bytes a second
 )
 
 var errTooLarge = errors.New("it is larger than this route allows")
 
-// room bounds what request bodies take up in memory. Whoever holds an identity
-// of a trusted domain can send bodies before it is known what it may do.
+// room bounds what request bodies take up in memory, and lets each identity have
+// one large body at a time, so that none keeps the others out.
 type room struct {
 	large *semaphore.Weighted
+
+	mu    sync.Mutex
+	turns map[string]*turn
 }
 
-func newRoom() *room { return &room{semaphore.NewWeighted(roomForBodies)} }
+type turn struct {
+	taken chan struct{} // has a token while somebody has the turn
+	users int           // who has it, or waits for it
+}
 
-// read returns the whole body. One of more than most bytes is refused without
-// being read whole. A large one waits for room, for as long as its request may
-// take.
-func (m *room) read(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
-	if r.ContentLength > most {
-		w.Header().Set("Connection", "close")
+func newRoom() *room {
+	return &room{large: semaphore.NewWeighted(roomForBodies), turns: map[string]*turn{}}
+}
+
+// read returns the whole body of a request. One of more than most bytes is
+// refused without being read whole. The body is the exchange's until its end.
+func (x *exchange) read(most int64) ([]byte, error) {
+	if x.r.ContentLength > most {
+		x.w.Header().Set("Connection", "close")
 		return nil, errTooLarge
 	}
-	limited := http.MaxBytesReader(w, r.Body, most)
-	var b bytes.Buffer
-	if r.ContentLength > 0 {
-		b.Grow(int(min(r.ContentLength, smallBody)) + bytes.MinRead)
+	if n := x.r.ContentLength; 0 <= n && n <= smallBody {
+		b := make([]byte, n)
+		_, err := io.ReadFull(x.r.Body, b)
+		return b, err
 	}
-	switch _, err := io.CopyN(&b, limited, smallBody); {
-	case errors.Is(err, io.EOF):
-		return b.Bytes(), nil
-	case err != nil:
+	limited := http.MaxBytesReader(x.w, x.r.Body, most)
+	// One byte more tells a body that ends there from one that goes on.
+	head, err := io.ReadAll(io.LimitReader(limited, smallBody+1))
+	if err != nil {
 		return nil, tooLarge(err)
+	}
+	if len(head) <= smallBody {
+		return head, nil
 	}
 	need := most
-	if r.ContentLength >= 0 {
-		need = r.ContentLength
+	if x.r.ContentLength > 0 {
+		need = x.r.ContentLength
 	}
-	if err := m.large.Acquire(r.Context(), need); err != nil {
+	if err := x.takeRoom(need); err != nil {
 		return nil, err
 	}
-	defer m.large.Release(need)
-	b.Grow(int(need) - b.Len() + bytes.MinRead)
-	if _, err := b.ReadFrom(limited); err != nil {
-		return nil, tooLarge(err)
+	control := http.NewResponseController(x.w)
+	if err := deadline(control, time.Now().Add(bodyGrace+time.Duration(need/bodyPace)*time.Second)); err != nil {
+		return nil, err
 	}
-	return b.Bytes(), nil
+	b := make([]byte, len(head), need)
+	copy(b, head)
+	clear(head)
+	for {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)] // only to see the end of a body of that very length
+		}
+		n, err := limited.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if errors.Is(err, io.EOF) {
+			// The server goes on listening for a caller that goes away.
+			return b, deadline(control, time.Time{})
+		}
+		if err != nil {
+			clear(b)
+			return nil, tooLarge(err)
+		}
+	}
+}
+
+// takeRoom waits for room for a body of need bytes, which is given back at the
+// exchange's end.
+func (x *exchange) takeRoom(need int64) error {
+	ctx := x.r.Context()
+	done, err := x.room.turn(ctx, x.caller.ID)
+	if err != nil {
+		return err
+	}
+	x.atEnd = append(x.atEnd, done)
+	weight := min(copies*need, roomForBodies)
+	if err := x.room.large.Acquire(ctx, weight); err != nil {
+		return err
+	}
+	x.atEnd = append(x.atEnd, func() { x.room.large.Release(weight) })
+	return nil
+}
+
+// turn waits until id has no other large body here.
+func (m *room) turn(ctx context.Context, id string) (done func(), err error) {
+	m.mu.Lock()
+	t := m.turns[id]
+	if t == nil {
+		t = &turn{taken: make(chan struct{}, 1)}
+		m.turns[id] = t
+	}
+	t.users++
+	m.mu.Unlock()
+	leave := func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if t.users--; t.users == 0 {
+			delete(m.turns, id)
+		}
+	}
+	select {
+	case t.taken <- struct{}{}:
+		return func() {
+			<-t.taken
+			leave()
+		}, nil
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
+	}
+}
+
+// deadline limits reading, where there is a connection to limit.
+func deadline(control *http.ResponseController, at time.Time) error {
+	if err := control.SetReadDeadline(at); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
 }
 
 func tooLarge(err error) error {

@@ -96,16 +96,12 @@ type secretAnswer struct {
 // SetErr implements answer.
 func (a *secretAnswer) SetErr(code api.Code) { a.code = code }
 
-// MarshalJSON writes what api.SecretGetResponse would.
-func (a *secretAnswer) MarshalJSON() ([]byte, error) {
+// parts writes what api.SecretGetResponse would.
+func (a *secretAnswer) parts() [][]byte {
 	if a.code != "" {
-		return append(append([]byte(`{"data":null,"err":"`), a.code...), `"}`...), nil
+		return [][]byte{[]byte(`{"data":null,"err":"`), []byte(a.code), []byte(`"}`)}
 	}
-	values := a.data.Expose()
-	out := make([]byte, 0, len(values)+len(`{"data":}`))
-	out = append(out, `{"data":`...)
-	out = append(out, values...)
-	return append(out, '}'), nil
+	return [][]byte{[]byte(`{"data":`), a.data.Expose(), []byte(`}`)}
 }
 
 func (s *Server) getSecret(ctx context.Context, caller vault.Caller, req *api.SecretGetRequest) (secretAnswer, error) {

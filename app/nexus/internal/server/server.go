@@ -6,10 +6,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 
 	"github.com/spiffe/spike/app/nexus/internal/vault"
@@ -82,6 +84,8 @@ func New(c Config) *Server {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{w: w, r: r, log: s.log, room: s.room}
 	x.caller.Request = newRequestID()
+	defer x.end()
+	defer x.recovered()
 	h := w.Header()
 	for name, value := range s.header {
 		h[name] = value
@@ -103,6 +107,35 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	serve(s, x)
+}
+
+// recovered ends an exchange that panicked: a fault of ours, which the operator
+// hears of and the caller does not.
+func (x *exchange) recovered() {
+	switch p := recover(); p {
+	case nil:
+	case http.ErrAbortHandler:
+		panic(p)
+	default:
+		x.log.Error("a request panicked", "request", x.caller.Request, "caller", x.caller.ID, "route", x.r.URL.Path,
+			"at", frames())
+		x.reply(http.StatusInternalServerError, errorAnswer{"api_internal_error"})
+	}
+}
+
+// frames says where a panic came from. A stack trace would show arguments, which
+// can be a share's bytes.
+func frames() string {
+	var pcs [16]uintptr
+	list := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	var b strings.Builder
+	for {
+		f, more := list.Next()
+		fmt.Fprintf(&b, "%s:%d ", f.Function, f.Line)
+		if !more {
+			return b.String()
+		}
+	}
 }
 
 type errorAnswer struct {

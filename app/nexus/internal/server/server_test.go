@@ -110,6 +110,9 @@ func TestTheWire(t *testing.T) {
 	b.want(superuser, path, `{"path":"a/b","values":{"k":"<v>&\"\u00e9\n"}}`, 200, `{}`)
 	b.want(superuser, path+"?action=get", `{"path":"a/b"}`, 200, `{"data":{"k":"<v>&\"é\n"}}`)
 	b.want(superuser, path+"?action=get", `{"path":"a/b","version":1}`, 200, `{"data":{"k":"<v>&\"é\n"}}`)
+	b.want(superuser, path, `{"path":"pairs","values":{"k":"\ud83d\ude00 \\ud800"}}`, 200, `{}`)
+	b.want(superuser, path+"?action=get", `{"path":"pairs"}`, 200, `{"data":{"k":"😀 \\ud800"}}`)
+	b.want(superuser, path+"?action=destroy", `{"path":"pairs","versions":[1]}`, 200, `{}`)
 	b.want(superuser, path+"?action=get", `{"path":"a/b","version":2}`, 404, `{"data":null,"err":"api_not_found"}`)
 	b.want(superuser, path+"?action=get", `{"path":"a/c"}`, 404, `{"data":null,"err":"api_not_found"}`)
 	b.want(superuser, path+"?action=get", `{"path":"/a"}`, 400, `{"data":null,"err":"api_bad_request"}`)
@@ -120,14 +123,14 @@ func TestTheWire(t *testing.T) {
 	b.want(superuser, path, `{"path":"a/b","values":{"":"v"}}`, 400, bad)
 	b.want(superuser, path, `{"path":"spike/system/acl","values":{"k":"v"}}`, 400, bad)
 	b.want(superuser, path, `{"path":"a","values":{"k":"v"},"future":[1,{}]}`, 200, `{}`)
-	b.want(superuser, path+"?action=list", ` { } `, 200, `{"keys":["a","a/b"]}`)
+	b.want(superuser, path+"?action=list", ` { } `, 200, `{"keys":["a","a/b","pairs"]}`)
 	b.want("spiffe://spike.ist/web", path+"?action=get", `{"path":"a/b"}`, 401, `{"data":null,"err":"access_unauthorized"}`)
 	b.want("spiffe://spike.ist/web", path+"?action=get", `{"path":"nothing"}`, 401, `{"data":null,"err":"access_unauthorized"}`)
 	b.want("spiffe://spike.ist/web", path+"?action=list", `{}`, 401, `{"keys":null,"err":"access_unauthorized"}`)
 	b.want("spiffe://spike.ist/web", path, `{"path":"/bad","values":{"k":"v"}}`, 401, `{"err":"access_unauthorized"}`)
 
 	b.want(superuser, path+"?action=list", `{"prefix":"a/","limit":1}`, 200, `{"keys":["a/b"]}`)
-	b.want(superuser, path+"?action=list", `{"after":"a"}`, 200, `{"keys":["a/b"]}`)
+	b.want(superuser, path+"?action=list", `{"after":"a"}`, 200, `{"keys":["a/b","pairs"]}`)
 	b.want(superuser, path+"?action=list", `{"limit":-1}`, 400, `{"keys":null,"err":"api_bad_request"}`)
 
 	b.want(superuser, path+"?action=delete", `{"path":"a/b","versions":[0]}`, 200, `{}`)
@@ -155,7 +158,7 @@ func TestTheWire(t *testing.T) {
 	} {
 		b.want(superuser, target, `{}`, 400, bad)
 	}
-	b.want(superuser, path+"?x=1&action=list", `{}`, 200, `{"keys":["a","a/b"]}`)
+	b.want(superuser, path+"?x=1&action=list", `{}`, 200, `{"keys":["a","a/b","pairs"]}`)
 	for _, method := range []string{"GET", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"} {
 		if w := b.do(superuser, method, path+"?action=list", "{}"); w.Code != 400 {
 			t.Errorf("%s: got %d", method, w.Code)
@@ -294,6 +297,7 @@ func TestBadBodies(t *testing.T) {
 	for _, body := range []string{
 		"", " ", "null", "[]", `"x"`, "1", "{", `{"path":"a"`, `{"path":"a"}{}`, `{"path":"a"} x`,
 		`{"path":1}`, `{"path":"a","version":"1"}`, `{"path":"a","version":1.5}`, "{\"path\":\"\xff\"}",
+		`{"path":"a\ud800"}`, `{"path":"a\udc00\ud800"}`, `{"path":"a\ud800\u0041"}`, `{"path":"\\\ud800x"}`,
 		`{"path":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`,
 	} {
 		// Malformed is malformed, whoever sends it.
@@ -341,6 +345,57 @@ func TestLargeBodies(t *testing.T) {
 	r.ContentLength = 1 << 30
 	if w := b.send(superuser, r); w.Code != 400 || body.sent > 0 {
 		t.Errorf("an announced 1 GB: %d after %d bytes", w.Code, body.sent)
+	}
+}
+
+// slowBody sends some bytes and then nothing until it is closed.
+type slowBody struct {
+	first  io.Reader
+	closed chan struct{}
+}
+
+func (s *slowBody) Read(p []byte) (int, error) {
+	if n, err := s.first.Read(p); err == nil {
+		return n, nil
+	}
+	<-s.closed
+	return 0, io.ErrUnexpectedEOF
+}
+
+// TestStalledBodiesHoldNobodyUp: one identity with as many stalled large bodies
+// as it likes has one share of the room, and the others go on.
+func TestStalledBodiesHoldNobodyUp(t *testing.T) {
+	b := newBench(t, true)
+	closed := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				<-closed
+				cancel()
+			}()
+			r := httptest.NewRequest(http.MethodPost, "/v1/store/secrets", &slowBody{strings.NewReader(strings.Repeat(" ", 300<<10)), closed})
+			r.ContentLength = 8 << 20
+			b.send("spiffe://spike.ist/stranger", r.WithContext(ctx))
+		})
+	}
+	for range 3 {
+		b.want(superuser, "/v1/store/secrets", `{"path":"big","values":{"k":"`+strings.Repeat("x", 400<<10)+`"}}`, 200, `{}`)
+	}
+	close(closed)
+	wg.Wait()
+}
+
+func TestAPanicIsAnInternalError(t *testing.T) {
+	b := newBench(t, true)
+	b.serve = server.New(server.Config{
+		Vault: b.vault, Operator: nil, Log: slog.New(slog.NewTextHandler(&b.log, nil)),
+		Roles: role.Domains{Pilot: []spiffeid.TrustDomain{spiffeid.RequireTrustDomainFromString("spike.ist")}},
+	})
+	b.want(superuser, "/v1/operator/status", `{}`, 500, `{"err":"api_internal_error"}`)
+	if !strings.Contains(b.log.String(), "a request panicked") {
+		t.Errorf("the log says nothing of it: %s", b.log.String())
 	}
 }
 

@@ -118,9 +118,9 @@ func reserveCipher(t *tx) error {
 	if err != nil {
 		return err
 	}
+	t.made = append(t.made, key)
 	k, err := newCipherKey(key, t.now, 0)
 	if err != nil {
-		key.Destroy()
 		return err
 	}
 	k.reserved = cipherReservation

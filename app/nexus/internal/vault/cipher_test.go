@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"sync"
 	"testing"
 
@@ -108,4 +110,33 @@ func TestManyEncryptAtOnce(t *testing.T) {
 	if n := f.disk.count() - before; n != 1 || f.vault.CipherKeys() != 1 {
 		t.Errorf("%d commits and %d keys", n, f.vault.CipherKeys())
 	}
+}
+
+// TestRefusedKeysAreWiped: a full disk refuses the first key again and again, and
+// uses up no locked memory.
+func TestRefusedKeysAreWiped(t *testing.T) {
+	f := newFixture(t)
+	f.disk.hook(func(vault.Batch) error { return vault.ErrFull })
+	before := locked(t)
+	for range 50 {
+		if _, err := f.vault.Encrypt(t.Context(), admin, []byte("x"), nil); !errors.Is(err, vault.ErrFull) {
+			t.Fatal(err)
+		}
+	}
+	if after := locked(t); after > before {
+		t.Errorf("%d kB were locked, and %d are now", before, after)
+	}
+}
+
+func locked(t *testing.T) (kB int) {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "VmLck:")
+	if _, err := fmt.Sscan(rest, &kB); err != nil {
+		t.Fatal(err)
+	}
+	return kB
 }

@@ -184,6 +184,7 @@ func (c *committer) commit(batch []*write) {
 		batch = nil
 	}
 	if err := c.store(t); err != nil {
+		t.discard()
 		if !errors.Is(err, ErrFull) {
 			c.vault.fail(err)
 		} else {

@@ -35,6 +35,14 @@ type version struct {
 // current is the highest version that was ever written.
 func (e *entry) current() *version { return &e.versions[len(e.versions)-1] }
 
+// size is how many bytes of values the entry has.
+func (e *entry) size() (n int) {
+	for i := range e.versions {
+		n += e.versions[i].values.Len()
+	}
+	return n
+}
+
 // find returns the version with that number, or nil. 0 is the current one.
 func (e *entry) find(number int) *version {
 	if number == 0 {

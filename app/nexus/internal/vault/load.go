@@ -91,8 +91,11 @@ func (v *Vault) load(ctx context.Context, keys *seal.Keyring) (*content, error) 
 	for i := range workers {
 		all.merge(&workers[i])
 	}
-	c, problem := all.content(header, state)
-	if err = errors.Join(err, problem); err != nil {
+	var c *content
+	if err == nil {
+		c, err = all.content(header, state)
+	}
+	if err != nil {
 		all.destroy()
 		return nil, fmt.Errorf("load the store: %w", err)
 	}
@@ -189,7 +192,7 @@ func (l *loader) record(table Table, ref rowRef, plaintext []byte) error {
 		if err != nil {
 			return err
 		}
-		p, err := policy.Compile(policy.Policy{
+		p, err := policy.Recompile(policy.Policy{
 			Name: record.texts[0], SPIFFEIDPattern: record.texts[1], PathPattern: record.texts[2],
 			Permissions: policy.Permission(record.permissions),
 			Created:     time.Unix(0, record.created).UTC(), Updated: time.Unix(0, record.updated).UTC(),

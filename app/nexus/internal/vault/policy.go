@@ -33,6 +33,7 @@ func (v *Vault) putPolicy(ctx context.Context, r *request, req *api.PolicyPutReq
 		return invalid(err)
 	}
 	if r.verdict.byPolicy && compiled.Names(r.caller.ID) {
+		r.verdict = decision{}
 		return fmt.Errorf("%w: the policy names its own writer", api.ErrUnauthorized)
 	}
 	return v.change(ctx, r, 0, func(t *tx) error {

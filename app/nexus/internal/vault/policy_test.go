@@ -152,12 +152,18 @@ func TestNobodyWidensItsOwnRights(t *testing.T) {
 	if err := f.putPolicyAs(web, "other", `^spiffe://spike\.ist/app$`, `^app/.*$`, "read"); err != nil {
 		t.Errorf("for another: %v", err)
 	}
+	f.trail.take()
 	for _, id := range []string{`^.*$`, `^spiffe://spike\.ist/web$`, `^spiffe://spike\.ist/w[a-z]+$`} {
 		if err := f.putPolicyAs(web, "mine", id, `^.*$`, "super"); !errors.Is(err, api.ErrUnauthorized) {
 			t.Errorf("%s: got %v", id, err)
 		}
 		if err := f.putPolicyAs(web, "acl", id, `^spike/system/.*$`, "super"); !errors.Is(err, api.ErrUnauthorized) {
 			t.Errorf("replacing its own, %s: got %v", id, err)
+		}
+	}
+	for _, line := range f.trail.take() {
+		if line.Allowed || line.By != "" {
+			t.Errorf("an attempt is audited as %+v", line)
 		}
 	}
 }
@@ -188,6 +194,15 @@ func TestFilteredList(t *testing.T) {
 		if got := list(web, req); got != want {
 			t.Errorf("%+v: got %s, want %s", req, got, want)
 		}
+	}
+	// A hint about where to look must never hide what may be seen.
+	f.policy("no prefix", `^spiffe://spike\.ist/any$`, `^(a|web/.*|z)$`, "list")
+	f.policy("prefix", `^spiffe://spike\.ist/any$`, `^web/.*$`, "list")
+	if got := list(workload("/any"), api.SecretListRequest{}); got != "[a web/a web/b web/c z]" {
+		t.Errorf("got %s", got)
+	}
+	if got := list(workload("/any"), api.SecretListRequest{Prefix: "web/b"}); got != "[web/b]" {
+		t.Errorf("got %s", got)
 	}
 	f.policy("all", `^spiffe://spike\.ist/lister$`, `^spike/system/secret$`, "list")
 	if got := list(workload("/lister"), api.SecretListRequest{}); got != "[a web/a web/b web/c z]" {

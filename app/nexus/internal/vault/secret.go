@@ -62,9 +62,9 @@ func (v *Vault) putSecret(ctx context.Context, r *request, req *api.SecretPutReq
 // rights may have changed while the write waited.
 func (v *Vault) change(ctx context.Context, r *request, size int, apply func(*tx) error) error {
 	v.mu.Lock()
-	c := v.committer
+	c, stopping := v.committer, v.stopping
 	v.mu.Unlock()
-	if c == nil {
+	if c == nil || stopping {
 		return api.ErrNotReady
 	}
 	w := &write{size: size, done: make(chan error, 1)}
@@ -110,25 +110,56 @@ func (v *Vault) ListSecrets(ctx context.Context, caller Caller, req *api.SecretL
 	if err != nil {
 		return nil, err
 	}
-	keys, err := s.list(req, r.filter(s))
+	keys, err := s.list(ctx, req, r.filter(s))
 	if err = r.done(ctx, err); err != nil {
 		return nil, err
 	}
 	return keys, nil
 }
 
-// filter returns which paths the caller may list, or nil when it may list all.
-func (r *request) filter(s *snapshot) func(path string) bool {
+// filter says which paths a caller may list. Nil lets all through.
+type filter struct{ policies []*policy.Policy }
+
+// filter returns the filter for a caller that may list some paths and not all.
+func (r *request) filter(s *snapshot) *filter {
 	if !r.verdict.partly {
 		return nil
 	}
-	policies := s.policies.Naming(r.caller.ID, policy.List)
-	return func(path string) bool {
-		return slices.ContainsFunc(policies, func(p *policy.Policy) bool { return p.Grants(policy.List, path) })
-	}
+	return &filter{s.policies.Naming(r.caller.ID, policy.List)}
 }
 
-func (s *snapshot) list(req *api.SecretListRequest, may func(string) bool) ([]string, error) {
+func (f *filter) lets(path string) bool {
+	return f == nil || slices.ContainsFunc(f.policies, func(p *policy.Policy) bool { return p.Grants(policy.List, path) })
+}
+
+// within returns the prefixes, in order and none within another, under which
+// something that begins with prefix can be let through: the rest of the store
+// need not be looked at.
+func (f *filter) within(prefix string) []string {
+	if f == nil {
+		return []string{prefix}
+	}
+	var all []string
+	for _, p := range f.policies {
+		switch literal := p.PathPrefix(); {
+		case strings.HasPrefix(literal, prefix):
+			all = append(all, literal)
+		case strings.HasPrefix(prefix, literal):
+			all = append(all, prefix)
+		}
+	}
+	slices.Sort(all)
+	apart := all[:0]
+	for _, p := range all {
+		if len(apart) == 0 || !strings.HasPrefix(p, apart[len(apart)-1]) {
+			apart = append(apart, p)
+		}
+	}
+	return apart
+}
+
+// list returns the paths that are asked for and that the filter lets through.
+func (s *snapshot) list(ctx context.Context, req *api.SecretListRequest, f *filter) ([]string, error) {
 	if err := req.Validate(); err != nil {
 		return nil, invalid(err)
 	}
@@ -137,21 +168,20 @@ func (s *snapshot) list(req *api.SecretListRequest, may func(string) bool) ([]st
 		limit = s.secrets.Len()
 	}
 	keys := make([]string, 0, min(limit, 1024))
-	s.secrets.Ascend(max(req.Prefix, req.After), func(path string, _ *entry) bool {
-		switch {
-		case len(keys) == limit:
-			return false
-		case path == req.After:
+	looked := 0
+	for _, prefix := range f.within(req.Prefix) {
+		s.secrets.Ascend(max(prefix, req.After), func(path string, _ *entry) bool {
+			looked++
+			if len(keys) == limit || !strings.HasPrefix(path, prefix) || looked%1024 == 0 && ctx.Err() != nil {
+				return false
+			}
+			if path != req.After && f.lets(path) {
+				keys = append(keys, path)
+			}
 			return true
-		case !strings.HasPrefix(path, req.Prefix):
-			return false // all that follow are beyond it
-		case may != nil && !may(path):
-			return true
-		}
-		keys = append(keys, path)
-		return true
-	})
-	return keys, nil
+		})
+	}
+	return keys, ctx.Err()
 }
 
 // DeleteSecret stamps versions as deleted; they can be undeleted. It returns
@@ -176,7 +206,7 @@ func (v *Vault) changeVersions(ctx context.Context, caller Caller, op Operation,
 	if len(req.Versions) == 1 {
 		named = req.Versions[0]
 	}
-	r, _, err := v.begin(ctx, caller, op, req.Path, named)
+	r, s, err := v.begin(ctx, caller, op, req.Path, named)
 	if err != nil {
 		return err
 	}
@@ -187,7 +217,12 @@ func (v *Vault) changeVersions(ctx context.Context, caller Caller, op Operation,
 	if err != nil {
 		return r.done(ctx, invalid(err))
 	}
-	err = v.change(ctx, r, 0, func(t *tx) error {
+	// Rows are written whole, values included, and count for the batch's limit.
+	size := 0
+	if e, ok := s.secrets.Get(req.Path); ok {
+		size = e.size()
+	}
+	err = v.change(ctx, r, size, func(t *tx) error {
 		e, ok := t.secrets.Get(req.Path)
 		if !ok {
 			return api.ErrNotFound

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spiffe/spike/app/nexus/internal/policy"
 	"github.com/spiffe/spike/app/nexus/internal/seal"
+	"github.com/spiffe/spike/internal/secret"
 )
 
 // held is what the store holds, opened: what the committer works on, and what
@@ -57,13 +58,21 @@ type tx struct {
 	firstID map[Table]uint64 // rows from this id on have never reached the store
 	put     map[RowKey]seal.Sealed
 	remove  map[RowKey]struct{}
-	anew    bool // a new epoch begins
+	anew    bool         // a new epoch begins
+	made    []secret.Key // that nobody has but this transaction
 }
 
 func newTx(keys *seal.Keyring, h *held) *tx {
 	return &tx{
 		held: h.copy(), keys: keys, now: time.Now().UnixNano(), firstID: h.nextID,
 		put: map[RowKey]seal.Sealed{}, remove: map[RowKey]struct{}{},
+	}
+}
+
+// discard wipes what a transaction that came to nothing has made.
+func (t *tx) discard() {
+	for _, k := range t.made {
+		k.Destroy()
 	}
 }
 

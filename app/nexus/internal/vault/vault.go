@@ -61,6 +61,7 @@ type Vault struct {
 	keys      *seal.Keyring
 	shares    []shareRecord
 	committer *committer
+	stopping  bool // no writes, even if it opens yet
 }
 
 // snapshot is everything that reads need. It never changes once published.
@@ -194,6 +195,7 @@ func (v *Vault) Share(set string, index int) (secret.Key, error) {
 // accepted. Reads go on.
 func (v *Vault) StopWrites() {
 	v.mu.Lock()
+	v.stopping = true
 	c := v.committer
 	v.mu.Unlock()
 	if c != nil {
@@ -207,6 +209,7 @@ func (v *Vault) Close() error {
 	v.StopWrites()
 	v.lifecycle.Lock()
 	defer v.lifecycle.Unlock()
+	v.StopWrites() // of a vault that was opened meanwhile
 	err := v.store.Close()
 
 	v.mu.Lock()
