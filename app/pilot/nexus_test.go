@@ -21,6 +21,8 @@ func (w *world) handle(id spiffeid.ID, r *http.Request) (any, error) {
 		return w.status(), nil
 	case w.answer != nil:
 		return nil, w.answer
+	case role == "superuser" && (route == api.PathOperatorBackup || route == api.PathOperatorLoad || route == api.PathOperatorAccept):
+		return w.safekeep(route, r)
 	case route == api.PathOperatorRestore && role == "restore":
 		return w.restore(r)
 	case route == api.PathOperatorInit && role == "superuser":
@@ -193,6 +195,10 @@ func (w *world) status() api.OperatorStatusResponse {
 		res.Collected = len(w.collected)
 		short := -1
 		res.Spare = &short
+		return res
+	}
+	if w.state == api.StateBehind {
+		res.Reason, res.Behind = "the store is at commit 5 of epoch 1, but a Keeper was told commit 9 of epoch 1", behind()
 		return res
 	}
 	res.Spare, res.Secrets, res.Started = &spare, &secrets, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

@@ -87,7 +87,7 @@ func nexus(ts *testscript.TestScript, _ bool, args []string) {
 		answers := map[string]error{
 			"denied": api.ErrUnauthorized, "internal": api.ErrInternal, "attempts": api.ErrTooManyAttempts,
 			"holds-share": api.ErrKeeperHoldsShare, "keeper-away": api.ErrKeeperUnreachable,
-			"memory": api.ErrNoRootKeyBackend, "bad-request": api.ErrBadRequest,
+			"memory": api.ErrNoRootKeyBackend, "bad-request": api.ErrBadRequest, "no-room": api.ErrNoRoom,
 		}
 		err, ok := answers[args[1]]
 		if !ok {

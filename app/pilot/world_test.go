@@ -215,6 +215,13 @@ func (w *world) serve(out http.ResponseWriter, r *http.Request) {
 		out.WriteHeader(code)
 		res = map[string]any{"err": name}
 	}
+	if stream, ok := res.(stream); ok {
+		out.Header().Set("Content-Type", api.OctetStream)
+		if _, err := out.Write(stream); err != nil {
+			w.t.Error(err)
+		}
+		return
+	}
 	if err := json.NewEncoder(out).Encode(res); err != nil {
 		w.t.Error(err)
 	}

@@ -171,6 +171,12 @@ func situation(status *api.OperatorStatusResponse) (why string, next []string) {
 		return joined("Nexus is locked.", why, keeperSummary(status)), unlock(status)
 	case api.StateOpen:
 		return "Nexus has become ready meanwhile.", []string{"Try again."}
+	case api.StateBehind:
+		next = []string{"Put the newest copy of the data folder in its place, or load the newest backup."}
+		if b := status.Behind; b != nil {
+			next = append(next, fmt.Sprintf("Only if there is none, give up what came after: spike operator accept --sequence %d", b.Sequence))
+		}
+		return cmp.Or(why, "Nexus's store is behind what a Keeper was told of it."), next
 	case api.StateFailed:
 		return joined("Nexus has stopped serving after a fault.", why), []string{
 			"Look at its log, remove the cause, and restart it.",

@@ -9,6 +9,7 @@ func (a *app) operator() *cobra.Command {
 		Use:   "operator COMMAND",
 		Short: "Initialize, look after and bring back a cluster",
 	})
-	cmd.AddCommand(a.operatorInit(), a.operatorStatus(), a.operatorRecover(), a.operatorRestore())
+	cmd.AddCommand(a.operatorInit(), a.operatorStatus(), a.operatorRecover(), a.operatorRestore(),
+		a.operatorBackup())
 	return cmd
 }

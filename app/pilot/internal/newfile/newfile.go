@@ -1,0 +1,95 @@
+// Package newfile makes a file that is there whole or not at all.
+package newfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrExists means that there is something under that name already.
+var ErrExists = errors.New("there is a file already")
+
+// File is a file in the making, beside the place that it is to take. Its maker
+// calls Abort in any case; after Commit that does nothing.
+type File struct {
+	*os.File
+	path    string
+	replace bool
+	done    bool
+}
+
+// Create begins a file for this user alone. With replace, it may take the place of
+// another plain file.
+func Create(path string, replace bool) (*File, error) {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a plain file; name another", path)
+	case !replace:
+		return nil, fmt.Errorf("%w: %s", ErrExists, path)
+	}
+	// Its mode is 0600, whatever the umask.
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.part")
+	if err != nil {
+		return nil, err
+	}
+	return &File{File: f, path: path, replace: replace}, nil
+}
+
+// Commit makes what was written durable and gives it its name.
+func (f *File) Commit() error {
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := f.rename(); err != nil {
+		return err
+	}
+	f.done = true
+	folder, err := os.Open(filepath.Dir(f.path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// rename does not replace what came to be there meanwhile, unless it may.
+func (f *File) rename() error {
+	if f.replace {
+		return os.Rename(f.Name(), f.path)
+	}
+	err := unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, f.path, unix.RENAME_NOREPLACE)
+	switch {
+	case errors.Is(err, unix.EEXIST):
+		return fmt.Errorf("%w: %s", ErrExists, f.path)
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
+		// Not every file system can; then Create's look must do.
+		return os.Rename(f.Name(), f.path)
+	case err != nil:
+		return &os.LinkError{Op: "rename", Old: f.Name(), New: f.path, Err: err}
+	}
+	return nil
+}
+
+// Abort removes the file unless it was committed.
+func (f *File) Abort() error {
+	if f.done {
+		return nil
+	}
+	f.done = true
+	err := f.Close()
+	if errors.Is(err, fs.ErrClosed) {
+		err = nil
+	}
+	return errors.Join(err, os.Remove(f.Name()))
+}

@@ -1,0 +1,103 @@
+package newfile_test
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/spiffe/spike/app/pilot/internal/newfile"
+)
+
+func write(t *testing.T, path, content string, replace bool) error {
+	t.Helper()
+	f, err := newfile.Create(path, replace)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := f.Abort(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := io.WriteString(f, content); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+func want(t *testing.T, path, content string) {
+	t.Helper()
+	got, err := os.ReadFile(path)
+	if err != nil || string(got) != content {
+		t.Errorf("%s has %q, %v; want %q", path, got, err, content)
+	}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("beside it there are %v, %v", entries, err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("its mode is %v, %v", info.Mode(), err)
+	}
+}
+
+func TestWholeOrNotAtAll(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := write(t, path, "one", false); err != nil {
+		t.Fatal(err)
+	}
+	want(t, path, "one")
+	if err := write(t, path, "two", false); !errors.Is(err, newfile.ErrExists) {
+		t.Errorf("over a file: %v", err)
+	}
+	want(t, path, "one")
+	if err := write(t, path, "three", true); err != nil {
+		t.Fatal(err)
+	}
+	want(t, path, "three")
+
+	f, err := newfile.Create(path, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Abort(); err != nil {
+		t.Error(err)
+	}
+	want(t, path, "three")
+}
+
+func TestNameTakenMeanwhile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	f, err := newfile.Create(path, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("other"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Commit(); !errors.Is(err, newfile.ErrExists) {
+		t.Errorf("over a file: %v", err)
+	}
+	if err := f.Abort(); err != nil {
+		t.Error(err)
+	}
+	want(t, path, "other")
+}
+
+func TestOnlyPlainFilesAreReplaced(t *testing.T) {
+	dir := t.TempDir()
+	if err := write(t, dir, "x", true); err == nil {
+		t.Error("a folder was replaced")
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink("/etc/hostname", link); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(t, link, "x", true); err == nil {
+		t.Error("a link was replaced")
+	}
+	if err := write(t, filepath.Join(dir, "no", "file"), "x", true); err == nil {
+		t.Error("a file in no folder was made")
+	}
+}
