@@ -147,10 +147,15 @@ func requests(ts *testscript.TestScript, _ bool, args []string) {
 	w.requests = 0
 }
 
-// fill FILE KIND makes a file: a large kubeconfig, every byte, or more than fits.
+// fill FILE KIND makes a file: a password without a newline and with one of
+// Windows, a large kubeconfig, every byte, or more than fits.
 func fill(ts *testscript.TestScript, _ bool, args []string) {
 	var content strings.Builder
 	switch args[1] {
+	case "password":
+		content.WriteString("hunter2")
+	case "password-crlf":
+		content.WriteString("hunter2\r\n")
 	case "kubeconfig":
 		content.WriteString("apiVersion: v1\nkind: Config\nclusters:\n")
 		for i := 0; content.Len() < 20<<10; i++ {

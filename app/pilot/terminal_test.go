@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -41,12 +42,18 @@ type session struct {
 	cmd  *exec.Cmd
 	tty  *os.File
 	seen *screen
+	read int // how much of it was waited for
 	done chan struct{}
 }
 
 func onTerminal(t *testing.T, w *world, args ...string) *session {
 	t.Helper()
-	s := &session{t: t, cmd: exec.Command("spike", args...), seen: &screen{}, done: make(chan struct{})}
+	return start(t, w, exec.Command("spike", args...))
+}
+
+func start(t *testing.T, w *world, cmd *exec.Cmd) *session {
+	t.Helper()
+	s := &session{t: t, cmd: cmd, seen: &screen{}, done: make(chan struct{})}
 	s.cmd.Env = append(os.Environ(), w.environment()...)
 	tty, err := pty.Start(s.cmd)
 	if err != nil {
@@ -61,14 +68,24 @@ func onTerminal(t *testing.T, w *world, args ...string) *session {
 	return s
 }
 
+// waitFor waits until text is shown, behind what was waited for before.
 func (s *session) waitFor(text string) {
 	s.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(s.seen.String(), text); {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if i := strings.Index(s.seen.String()[s.read:], text); i >= 0 {
+			s.read += i + len(text)
+			return
+		}
 		if time.Now().After(end) {
 			s.t.Fatalf("%q never came; there is %q", text, s.seen)
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+func (s *session) answer(question, keys string) {
+	s.t.Helper()
+	s.waitFor(question)
+	s.enter(keys)
 }
 
 func (s *session) enter(keys string) {
@@ -81,6 +98,9 @@ func (s *session) enter(keys string) {
 // end returns the exit code and what was shown.
 func (s *session) end() (int, string) {
 	s.t.Helper()
+	// A question that nobody answers would be waited for until the test run ends.
+	stuck := time.AfterFunc(time.Minute, func() { _ = s.cmd.Process.Kill() })
+	defer stuck.Stop()
 	err := s.cmd.Wait()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -123,9 +143,11 @@ func TestShardAtAHiddenPrompt(t *testing.T) {
 func TestValueAtAHiddenPrompt(t *testing.T) {
 	w := newWorld(t)
 	defer w.close()
-	s := onTerminal(t, w, "secret", "put", "web/db", "user=app", "password=-")
+	s := onTerminal(t, w, "secret", "put", "web/db", "user=app", "password=-", "--no-warn")
 	s.waitFor("Value of password (not shown): ")
 	s.enter("hunterř\x7f2\r")
+	s.waitFor("The same again: ")
+	s.enter("hunter2\r")
 	code, seen := s.end()
 	if code != 0 || strings.Contains(seen, "hunter") {
 		t.Errorf("exit code %d: %q", code, seen)
@@ -142,6 +164,98 @@ func TestValueAtAHiddenPrompt(t *testing.T) {
 	code, seen = onTerminal(t, w, "operator", "status").end()
 	if code != 0 || !strings.Contains(seen, "\x1b[32mopen\x1b[0m") {
 		t.Errorf("exit code %d: %q", code, seen)
+	}
+	t.Setenv("NO_COLOR", "1")
+	code, seen = onTerminal(t, w, "operator", "status").end()
+	if code != 0 || strings.Contains(seen, "\x1b") {
+		t.Errorf("exit code %d: %q", code, seen)
+	}
+}
+
+// TestValueIsTypedTwice checks that a slip of the finger is noticed, and that
+// nobody is asked for ever.
+func TestValueIsTypedTwice(t *testing.T) {
+	w := newWorld(t)
+	defer w.close()
+	s := onTerminal(t, w, "secret", "put", "web/db", "password", "pin")
+	s.answer("Value of password (not shown): ", "hunter2\r")
+	s.answer("The same again: ", "hunter3\r")
+	s.answer("The two are not the same.\r\nValue of password (not shown): ", "hunter2\r")
+	s.answer("The same again: ", "hunter2\r")
+	s.answer("Value of pin (not shown): ", "1234\r")
+	s.answer("The same again: ", "1234\r")
+	code, seen := s.end()
+	if got := w.stored("web/db"); code != 0 || len(got) != 1 || got[0]["password"] != "hunter2" || got[0]["pin"] != "1234" {
+		t.Errorf("exit code %d: %q", code, seen)
+	}
+
+	s = onTerminal(t, w, "secret", "put", "web/db", "password")
+	for range 3 {
+		s.answer("Value of password (not shown): ", "hunter2\r")
+		s.answer("The same again: ", "hunter3\r")
+	}
+	code, seen = s.end()
+	if code != 2 || !strings.Contains(seen, "not the same, three times.") || len(w.stored("web/db")) != 1 {
+		t.Errorf("exit code %d: %q", code, seen)
+	}
+
+	s = onTerminal(t, w, "secret", "put", "web/db", "password")
+	s.answer("(not shown): ", "\r")
+	code, seen = s.end()
+	if code != 2 || !strings.Contains(seen, "for an empty value write KEY=") || len(w.stored("web/db")) != 1 {
+		t.Errorf("exit code %d: %q", code, seen)
+	}
+}
+
+// TestPastedLines has a private key pasted where one line was asked for. None of
+// it may be left for the shell, which would run it.
+func TestPastedLines(t *testing.T) {
+	w := newWorld(t)
+	defer w.close()
+	path, err := exec.LookPath("spike")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, w, exec.Command("sh", "-c", path+` secret put web/tls key; read -r rest; echo "then $rest"`))
+	s.answer("(not shown): ", "-----BEGIN PRIVATE KEY-----\r"+strings.Repeat("Y2FuYXJ5\r", 40)+"-----END PRIVATE KEY-----\r")
+	s.answer("Error: ", "next\r")
+	_, seen := s.end()
+	if !strings.Contains(seen, "a value of several lines goes through a file: KEY=@FILE") || !strings.Contains(seen, "then next") ||
+		strings.Contains(seen, "Y2FuYXJ5") || len(w.stored("web/tls")) != 0 {
+		t.Errorf("%q", seen)
+	}
+}
+
+// TestNewlineIsAskedAbout has a file of one line, which is asked about, among
+// values that are not.
+func TestNewlineIsAskedAbout(t *testing.T) {
+	w := newWorld(t)
+	defer w.close()
+	dir := t.TempDir()
+	line, note := filepath.Join(dir, "line"), filepath.Join(dir, "note")
+	if err := errors.Join(os.WriteFile(line, []byte("hunter2\n"), 0o600), os.WriteFile(note, []byte("a\nb\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for i, test := range []struct{ keys, want string }{{"y\r", "hunter2"}, {"\r", "hunter2"}, {"no\r", "hunter2\n"}} {
+		s := onTerminal(t, w, "secret", "put", "web/db", "password=@"+line, "note=@"+note)
+		s.answer("Store it without the newline? [yes/no] ", "perhaps\r")
+		s.answer("perhaps\r\nStore it without the newline? [yes/no] ", test.keys)
+		code, seen := s.end()
+		got := w.stored("web/db")
+		if code != 0 || len(got) != i+1 || got[i]["password"] != test.want || got[i]["note"] != "a\nb\n" {
+			t.Errorf("%q: exit code %d: %q", test.keys, code, seen)
+		}
+	}
+	for name, keys := range map[string]string{"ctrl-C": "\x03", "ctrl-D": "\x04"} {
+		s := onTerminal(t, w, "secret", "put", "web/db", "password=@"+line)
+		s.answer("[yes/no] ", keys)
+		code, seen := s.end()
+		if code == 0 || !strings.Contains(seen, "Interrupted.") {
+			t.Errorf("%s: exit code %d: %q", name, code, seen)
+		}
+	}
+	if got := w.stored("web/db"); len(got) != 3 {
+		t.Errorf("%d versions were written", len(got))
 	}
 }
 

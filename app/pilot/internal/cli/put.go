@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,80 +15,192 @@ import (
 	"github.com/spiffe/spike/internal/role"
 )
 
+// putOptions is what the flags of put say.
+type putOptions struct {
+	cas           int
+	hasCAS        bool
+	trim, keep    bool
+	quietExposure bool
+	output        *format
+}
+
 func (a *app) secretPut() *cobra.Command {
-	return &cobra.Command{
-		Use:   "put PATH KEY=VALUE…",
+	var opt putOptions
+	cmd := &cobra.Command{
+		Use:   "put PATH KEY…",
 		Short: "Write a new version of a secret",
 		Long: `Write a new version of the secret at PATH, with exactly the keys that are given.
 
-A value can be given in three ways:
-  KEY=@FILE   a file's content, byte for byte
-  KEY=-       standard input, byte for byte; on a terminal a hidden prompt
-  KEY=VALUE   as it stands, which other users of this machine may see in the
-              list of processes, and which the shell's history keeps
+Each key comes with where its value is:
 
-Values are UTF-8 text. A value that begins with @, or is a single -, goes
-through a file or standard input. Nothing is written unless all pairs are good.`,
-		Example: `  spike secret put web/tls key=@server.key cert=@server.crt
-  pwgen -s 32 1 | tr -d '\n' | spike secret put web/db user=app password=-`,
-		Args:              arguments(2, -1, "a path and at least one KEY=VALUE"),
+  KEY         asked for at a hidden prompt
+  KEY=-       standard input; on a terminal it is asked for
+  KEY=@FILE   a file
+  KEY=VALUE   here, which other users of this machine may see in the list of
+              processes, and which the shell's history keeps: a warning says so
+
+Values are UTF-8 text and are kept byte for byte. There is one question: when a
+file or standard input is one line that ends in a newline, as echo writes it,
+the newline is probably not meant. On a terminal you are asked. Elsewhere
+--trim-newline or --verbatim says it; without either, nothing is written. A text
+of several lines, such as a PEM key, is never asked about and never changed.
+
+Nothing is written unless all values are good. A value that begins with @, or is
+a single -, goes through a file or standard input.
+
+With -o json or yaml the answer is an object: path, and version, the number that
+was written.`,
+		Example: `  spike secret put web/db user=app password
+  spike secret put web/tls key=@server.key cert=@server.crt
+  pwgen -s 32 1 | spike secret put web/db user=app password=- --trim-newline
+  spike secret put web/db password=@new.txt --verbatim --cas 3`,
+		Args:              arguments(2, -1, "a path and at least one KEY, KEY=-, KEY=@FILE or KEY=VALUE"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.put(cmd, args[0], args[1:])
+			opt.hasCAS = cmd.Flags().Changed("cas")
+			return a.put(cmd, args[0], args[1:], &opt)
 		},
 	}
+	flags := cmd.Flags()
+	flags.IntVar(&opt.cas, "cas", 0, "write only if `N` is the current version; 0: only if PATH is new")
+	flags.BoolVar(&opt.trim, "trim-newline", false, "take the newline off values that are otherwise one line")
+	flags.BoolVar(&opt.keep, "verbatim", false, "keep the newline of values that are otherwise one line")
+	flags.BoolVar(&opt.quietExposure, "no-warn", false, "do not warn of values on the command line")
+	opt.output = outputFlag(cmd)
+	return cmd
 }
 
 // put checks and reads everything before it connects, so that a bad pair means
-// that nothing is sent.
-func (a *app) put(cmd *cobra.Command, path string, args []string) error {
+// that nothing is sent. People are asked last: nobody types a value in vain.
+func (a *app) put(cmd *cobra.Command, path string, args []string, opt *putOptions) error {
 	ctx := cmd.Context()
 	if err := api.ValidatePath(path); err != nil {
 		f := usageFrom(cmd, err)
 		if strings.Contains(path, "=") {
 			// The path is not repeated: it may be a pair with a password.
-			f.Next = append([]string{"The path comes first, before the pairs."}, f.Next...)
+			f.Next = append([]string{"The path comes first, before the keys."}, f.Next...)
 		}
 		return f
+	}
+	switch {
+	case opt.cas < 0:
+		return usage(cmd, "The version of --cas is negative.")
+	case opt.trim && opt.keep:
+		return usage(cmd, "--trim-newline and --verbatim exclude each other.")
 	}
 	pairs, err := pair.Parse(args)
 	if err != nil {
 		return usageFrom(cmd, err)
 	}
-	values, err := pair.Load(pairs, func(key string) ([]byte, error) { return a.value(ctx, key) })
-	if errors.Is(err, context.Canceled) {
-		return interrupted(err)
+	if !opt.quietExposure {
+		a.warnExposed(pairs)
 	}
+	values, left, err := pair.Load(pairs, a.source(ctx, opt))
 	if err != nil {
-		return usageFrom(cmd, err)
+		return badValue(cmd, err)
+	}
+	if len(left) > 0 && !a.interactive() {
+		return badValue(cmd, fmt.Errorf("a value must be asked for, and %w: write KEY=- or KEY=@FILE", errNoTerminal))
 	}
 	s, err := a.connect(ctx, role.Superuser, true)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	res, err := s.SecretPut(ctx, api.SecretPutRequest{Path: path, Values: values, Return: "version"})
+	err = pair.Ask(left, values, func(key string) ([]byte, error) { return a.askHidden(ctx, key) })
 	if err != nil {
-		return s.explainWrite(ctx, "The secret was not written.", err)
+		return badValue(cmd, err)
 	}
-	if res.Version > 0 {
-		a.tell("Wrote version %d of %s (%s).", res.Version, path, render.Count(len(values), "key"))
-	} else {
-		a.tell("Wrote %s (%s).", path, render.Count(len(values), "key"))
+	put := api.SecretPutRequest{Path: path, Values: values, Return: "version"}
+	if opt.hasCAS {
+		put.CAS = &opt.cas
 	}
+	res, err := s.SecretPut(ctx, put)
+	if err != nil {
+		return s.explainPut(ctx, path, opt, err)
+	}
+	if *opt.output != text {
+		return a.answer(*opt.output, written{path, res.Version}, nil)
+	}
+	a.tell("Wrote version %d of %s (%s).", res.Version, path, render.Count(len(values), "key"))
 	return nil
 }
 
-// value reads the value of key from standard input.
-func (a *app) value(ctx context.Context, key string) ([]byte, error) {
-	if !terminal.Is(a.In) {
-		content, err := pair.ReadAll(terminal.Reader(ctx, a.In))
-		if err == nil && len(content) == 0 {
-			err = pair.ErrEmptyInput
-		}
-		return content, err
+// written is the answer of put for programs.
+type written struct {
+	Path    string `json:"path"`
+	Version int    `json:"version"`
+}
+
+// warnExposed says which values others can see, and how to give them instead. It
+// is told before anything can fail: by then they have been seen.
+func (a *app) warnExposed(pairs []pair.Pair) {
+	keys := pair.Exposed(pairs)
+	if len(keys) == 0 {
+		return
 	}
-	const longest = 64 << 10
-	prompt := "Value of " + render.Clean(key) + " (not shown): "
-	return terminal.ReadHidden(ctx, a.In, a.Err, prompt, longest, func([]byte) bool { return false })
+	for i := range keys {
+		keys[i] = render.Clean(keys[i])
+	}
+	first := keys[0]
+	a.tell(`Warning: on the command line, other users of this machine may see values in the
+list of processes, and the shell's history keeps them: %s.
+For a value that is secret: %s (hidden prompt), %s=- or %s=@FILE.
+For values that are not: --no-warn.`, strings.Join(keys, ", "), first, first, first)
+}
+
+// source is where values come from that are neither literal nor asked for.
+func (a *app) source(ctx context.Context, opt *putOptions) pair.Source {
+	from := pair.Source{Trim: func(what string) (bool, error) { return a.trim(ctx, opt, what) }}
+	if !terminal.Is(a.In) {
+		from.Input = func() ([]byte, error) {
+			content, err := pair.ReadAll(terminal.Reader(ctx, a.In))
+			if err == nil && len(content) == 0 {
+				err = fmt.Errorf("standard input was empty: %w", pair.ErrEmpty)
+			}
+			return content, err
+		}
+	}
+	return from
+}
+
+// trim decides about the newline at the end of a single line: the flags, a
+// person, or nobody.
+func (a *app) trim(ctx context.Context, opt *putOptions, what string) (bool, error) {
+	switch {
+	case opt.trim, opt.keep:
+		return opt.trim, nil
+	case !a.interactive():
+		return false, fmt.Errorf("%s is one line that ends in a newline, which is probably not meant: "+
+			"say --trim-newline to store it without, or --verbatim to keep it", what)
+	}
+	a.tell("In %s there is one line that ends in a newline, which is probably not meant.", render.Clean(what))
+	answer, err := a.ask(ctx, "Store it without the newline?", "yes", "no")
+	return answer == "yes", err
+}
+
+// badValue is for values that are not there as they should be. Nothing was sent.
+func badValue(cmd *cobra.Command, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return interrupted(err)
+	}
+	return usageFrom(cmd, err)
+}
+
+// explainPut adds what only a put with --cas can meet.
+func (s *session) explainPut(ctx context.Context, path string, opt *putOptions, err error) error {
+	if !errors.Is(err, api.ErrVersionConflict) || !opt.hasCAS {
+		return s.explainWrite(ctx, "The secret was not written.", err)
+	}
+	f := &Failure{
+		Code: Conflict, Err: err,
+		What: fmt.Sprintf("The secret was not written: version %d of %s is not the current one.", opt.cas, path),
+		Why:  "It was written again, or it is not there.",
+		Next: []string{"What there is: spike secret metadata get " + path},
+	}
+	if opt.cas == 0 {
+		f.What = fmt.Sprintf("The secret was not written: %s is not new.", path)
+		f.Why = "It was written before; even when all its versions are deleted, its path is taken."
+	}
+	return f
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // usage returns a failure of the one who typed the command.
-func usage(cmd *cobra.Command, format string, args ...any) error {
+func usage(cmd *cobra.Command, format string, args ...any) *Failure {
 	return &Failure{
 		Code: Usage,
 		What: fmt.Sprintf(format, args...),

@@ -1,9 +1,10 @@
-// Package pair reads the KEY=VALUE arguments of a command. What a value is, is
-// never repeated in an error, and neither is an argument that is malformed: it
+// Package pair reads the arguments that give a secret's values. What a value is,
+// is never repeated in an error, and neither is an argument that is malformed: it
 // may be a value that lost its key.
 package pair
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,10 @@ import (
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/secret"
 )
+
+// ErrEmpty is for standard input with nothing in it, which is what a failed
+// command before a pipe leaves, and for nothing typed: no value that anyone means.
+var ErrEmpty = errors.New("nothing was given; for an empty value write KEY=")
 
 // MaxValue is the most that is read for a value; a larger one cannot be sent.
 const MaxValue = api.MaxBody
@@ -26,8 +31,10 @@ const (
 	Literal From = iota
 	// Stdin is standard input: KEY=-.
 	Stdin
-	// File is a file's content, byte for byte: KEY=@FILE.
+	// File is a file's content: KEY=@FILE.
 	File
+	// Prompt is a value that a person is asked for: KEY alone.
+	Prompt
 )
 
 // Pair is one argument.
@@ -38,6 +45,8 @@ type Pair struct {
 	Text secret.Bytes // the literal's
 }
 
+const forms = "write KEY, KEY=-, KEY=@FILE or KEY=VALUE"
+
 // Parse reads arguments. It reads no file and no input.
 func Parse(args []string) ([]Pair, error) {
 	pairs := make([]Pair, 0, len(args))
@@ -47,10 +56,12 @@ func Parse(args []string) ([]Pair, error) {
 		n := i + 1
 		key, value, ok := strings.Cut(arg, "=")
 		switch {
-		case !ok:
-			return nil, fmt.Errorf("pair %d has no '=': write KEY=VALUE, KEY=@FILE or KEY=-", n)
-		case key == "":
+		case key == "" && ok:
 			return nil, fmt.Errorf("pair %d has no key before its '='", n)
+		case key == "":
+			return nil, fmt.Errorf("pair %d is empty: %s", n, forms)
+		case !ok && (key == "-" || key[0] == '@'):
+			return nil, fmt.Errorf("pair %d has no key: %s", n, forms)
 		case !utf8.ValidString(key):
 			return nil, fmt.Errorf("the key of pair %d is not UTF-8 text", n)
 		case place[key] != 0:
@@ -59,6 +70,8 @@ func Parse(args []string) ([]Pair, error) {
 		place[key] = n
 		p := Pair{Key: key}
 		switch {
+		case !ok:
+			p.From = Prompt
 		case value == "-" && stdin != 0:
 			return nil, fmt.Errorf("pairs %d and %d both want standard input, which can be read once", stdin, n)
 		case value == "-":
@@ -78,31 +91,97 @@ func Parse(args []string) ([]Pair, error) {
 	return pairs, nil
 }
 
-// Load reads what the pairs name. Input is called for the one that wants
-// standard input.
-func Load(pairs []Pair, input func(key string) ([]byte, error)) (api.Values, error) {
-	values := make(api.Values, len(pairs))
+// Exposed returns the keys whose values stood on the command line. An empty one
+// gives nothing away.
+func Exposed(pairs []Pair) (keys []string) {
+	for _, p := range pairs {
+		if p.From == Literal && p.Text.Len() > 0 {
+			keys = append(keys, p.Key)
+		}
+	}
+	return keys
+}
+
+// Source has what the pairs alone do not say.
+type Source struct {
+	// Input reads standard input; nil when that is a terminal, and its value is
+	// asked for instead.
+	Input func() ([]byte, error)
+	// Trim says whether the newline at the end of a value goes, when the value is
+	// otherwise one line. What names the value's origin.
+	Trim func(what string) (bool, error)
+}
+
+// Load reads the values that need no person: literals, files, and standard
+// input. The pairs that are left are for [Ask].
+func Load(pairs []Pair, from Source) (values api.Values, left []Pair, err error) {
+	values = make(api.Values, len(pairs))
 	for i, p := range pairs {
-		var content []byte
-		var err error
-		switch p.From {
-		case Literal:
-			content = p.Text.Expose()
-		case Stdin:
-			content, err = input(p.Key)
-		case File:
-			content, err = readFile(p.Name)
+		if p.From == Prompt || p.From == Stdin && from.Input == nil {
+			left = append(left, p)
+			continue
 		}
+		content, err := p.read(from)
 		if err != nil {
-			return nil, fmt.Errorf("pair %d: %w", i+1, err)
-		}
-		if !utf8.Valid(content) {
-			return nil, fmt.Errorf("pair %d: %s is not UTF-8 text; store it in base64: %s",
-				i+1, p.source(), p.encode())
+			return nil, nil, fmt.Errorf("pair %d: %w", i+1, err)
 		}
 		values[p.Key] = string(content)
 	}
-	return values, nil
+	return values, left, nil
+}
+
+func (p Pair) read(from Source) (content []byte, err error) {
+	switch p.From {
+	case Literal:
+		return p.Text.Expose(), nil // Parse has looked at it
+	case Stdin:
+		content, err = from.Input()
+	case File:
+		content, err = readFile(p.Name)
+	case Prompt:
+		panic("a value that is asked for is not read")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !utf8.Valid(content) {
+		return nil, fmt.Errorf("%s is not UTF-8 text; store it in base64: %s", p.source(), p.encode())
+	}
+	line := oneLine(content)
+	if len(line) == len(content) {
+		return content, nil
+	}
+	trim, err := from.Trim(p.source())
+	if trim {
+		content = line
+	}
+	return content, err
+}
+
+// oneLine returns content without its newline when it is one line, as echo and
+// editors write it. A text of several lines, such as a PEM key, needs its last
+// newline, and is returned as it is.
+func oneLine(content []byte) []byte {
+	end := len(content) - 1
+	if end < 0 || bytes.IndexByte(content, '\n') != end {
+		return content
+	}
+	return bytes.TrimSuffix(content[:end], []byte("\r"))
+}
+
+// Ask adds the values that a person types.
+func Ask(pairs []Pair, values api.Values, ask func(key string) ([]byte, error)) error {
+	for _, p := range pairs {
+		content, err := ask(p.Key)
+		if err != nil {
+			return fmt.Errorf("the value of %q: %w", p.Key, err)
+		}
+		if !utf8.Valid(content) {
+			return fmt.Errorf("the value of %q: what was typed is not UTF-8 text", p.Key)
+		}
+		values[p.Key] = string(content)
+	}
+	return nil
 }
 
 // source is what the value's origin is called.
@@ -144,7 +223,3 @@ func readFile(name string) (content []byte, err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return ReadAll(f)
 }
-
-// ErrEmptyInput is for standard input with nothing in it, which is what a failed
-// command before a pipe leaves, and no value that anyone means.
-var ErrEmptyInput = errors.New("standard input was empty; for an empty value write KEY=")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	pairs, err := pair.Parse([]string{"a=b=c", "empty=", "in=-", "file=@x/y=z", "dash=-x", "k k=v"})
+	pairs, err := pair.Parse([]string{"a=b=c", "empty=", "in=-", "file=@x/y=z", "dash=-x", "k k=v", "asked", "-a"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,6 +29,8 @@ func TestParse(t *testing.T) {
 		{"file", pair.File, "x/y=z", ""},
 		{"dash", pair.Literal, "", "-x"},
 		{"k k", pair.Literal, "", "v"},
+		{"asked", pair.Prompt, "", ""},
+		{"-a", pair.Prompt, "", ""},
 	}
 	if len(pairs) != len(want) {
 		t.Fatalf("got %d pairs", len(pairs))
@@ -37,51 +40,117 @@ func TestParse(t *testing.T) {
 			t.Errorf("pair %d: got %+v", i+1, p)
 		}
 	}
+	if got := pair.Exposed(pairs); !slices.Equal(got, []string{"a", "dash", "k k"}) {
+		t.Errorf("exposed: %q", got)
+	}
+}
+
+// from is a source whose standard input has that content, and which answers the
+// question about a newline.
+func from(content string, trim bool) pair.Source {
+	return pair.Source{
+		Input: func() ([]byte, error) { return []byte(content), nil },
+		Trim:  func(string) (bool, error) { return trim, nil },
+	}
+}
+
+func file(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func TestLoad(t *testing.T) {
-	dir := t.TempDir()
-	file := func(name, content string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	input := func(content string, err error) func(string) ([]byte, error) {
-		return func(string) ([]byte, error) { return []byte(content), err }
-	}
-	pairs, err := pair.Parse([]string{"a=1", "b=-", "c=@" + file("c", "\r\n \n"), "d=@" + file("d", "")})
+	pairs, err := pair.Parse([]string{"asked", "a=1\n", "b=-", "c=@" + file(t, "\r\n \n"), "d=@" + file(t, "")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	values, err := pair.Load(pairs, input("in\n", nil))
-	if err != nil {
+	values, left, err := pair.Load(pairs, from("in", false))
+	if err != nil || len(left) != 1 || left[0].Key != "asked" {
+		t.Fatalf("left: %v, %v", left, err)
+	}
+	if err := pair.Ask(left, values, func(key string) ([]byte, error) { return []byte("typed " + key), nil }); err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]string{"a": "1", "b": "in\n", "c": "\r\n \n", "d": ""} {
+	for key, want := range map[string]string{"a": "1\n", "b": "in", "c": "\r\n \n", "d": "", "asked": "typed asked"} {
 		if values[key] != want {
 			t.Errorf("%s is %q, want %q", key, values[key], want)
 		}
 	}
 
+	// On a terminal, standard input is asked for.
+	_, left, err = pair.Load(pairs, pair.Source{})
+	if err != nil || len(left) != 2 || left[0].Key != "asked" || left[1].Key != "b" {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// TestNewlines has every kind of ending. Only a single line is asked about.
+func TestNewlines(t *testing.T) {
+	for content, trimmed := range map[string]string{
+		"hunter2\n": "hunter2", "hunter2\r\n": "hunter2", "\n": "", "\r\n": "", " a \n": " a ", "a\r\r\n": "a\r",
+		"": "", "a": "a", "a\r": "a\r", "a\n\n": "a\n\n", "\na": "\na", "\na\n": "\na\n", "a\nb\n": "a\nb\n", "a\nb": "a\nb",
+	} {
+		for _, arg := range []string{"k=-", "k=@" + file(t, content)} {
+			pairs, err := pair.Parse([]string{arg})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, trim := range []bool{true, false} {
+				source, asked := from(content, trim), ""
+				source.Trim = func(what string) (bool, error) {
+					asked = what
+					return trim, nil
+				}
+				values, _, err := pair.Load(pairs, source)
+				want := content
+				if trim {
+					want = trimmed
+				}
+				if err != nil || values["k"] != want {
+					t.Errorf("%q, %v: got %q, %v", content, trim, values["k"], err)
+				}
+				if (asked != "") != (content != trimmed) {
+					t.Errorf("%q: asked %q", content, asked)
+				}
+			}
+		}
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
 	broken := errors.New("broken")
-	for arg, in := range map[string]func(string) ([]byte, error){
-		"k=-":                                    input("", broken),
-		"b=-":                                    input("\xff", nil),
-		"k=@" + dir:                              nil,
-		"k=@" + filepath.Join(dir, "missing"):    nil,
-		"k=@" + file("binary", "canary\xff\x00"): nil,
+	for arg, source := range map[string]pair.Source{
+		"k=-":                       {Input: func() ([]byte, error) { return nil, broken }},
+		"b=-":                       from("canary\xff", false),
+		"k=@" + t.TempDir():         {},
+		"k=@/nowhere/missing":       {},
+		"k=@" + file(t, "\xff\x00"): {},
+		"k=@" + file(t, "canary\n"): {Trim: func(string) (bool, error) { return false, broken }},
 	} {
 		pairs, err := pair.Parse([]string{arg})
 		if err != nil {
 			t.Fatal(err)
 		}
-		values, err := pair.Load(pairs, in)
+		values, _, err := pair.Load(pairs, source)
 		if err == nil || values != nil {
 			t.Errorf("%s was loaded", arg)
 		} else if strings.Contains(err.Error(), "canary") {
 			t.Errorf("the error repeats the value: %v", err)
+		}
+	}
+	for _, typed := range []string{"canary\xff", ""} {
+		err := pair.Ask([]pair.Pair{{Key: "k", From: pair.Prompt}}, api.Values{}, func(string) ([]byte, error) {
+			if typed == "" {
+				return nil, broken
+			}
+			return []byte(typed), nil
+		})
+		if err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%q: %v", typed, err)
 		}
 	}
 }
@@ -92,7 +161,7 @@ func TestLoad(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"k=v", "k=", "=v", "canary", "k=-", "k=@file", "k=@", "a=b=c", "", "=", "==", "k=\xff", "\xff=v",
-		"k=--", "k=@-", "k= -", "ключ=значение", "k=\x00", "-=-", "@=@",
+		"k=--", "k=@-", "k= -", "-", "@", "@file", "k", "-k", "ключ=значение", "k=\x00", "-=-", "@=@",
 	} {
 		f.Add(seed, "other=x")
 		f.Add("other=-", seed)
@@ -103,7 +172,7 @@ func FuzzParse(f *testing.F) {
 			for _, arg := range []string{one, two} {
 				_, value, ok := strings.Cut(arg, "=")
 				if !ok {
-					value = arg
+					value = arg // it may be a value that lost its key
 				}
 				if len(value) > 12 && strings.Contains(err.Error(), value) {
 					t.Errorf("%q: the error repeats it: %v", arg, err)
@@ -116,6 +185,8 @@ func FuzzParse(f *testing.F) {
 			p := pairs[i]
 			back := p.Key + "="
 			switch p.From {
+			case pair.Prompt:
+				back = p.Key
 			case pair.Literal:
 				back += string(p.Text.Expose())
 			case pair.Stdin:
@@ -133,7 +204,10 @@ func FuzzParse(f *testing.F) {
 		if stdin > 1 || pairs[0].Key == pairs[1].Key {
 			t.Errorf("%q and %q were accepted together", one, two)
 		}
-		values, err := pair.Load(pairs, func(string) ([]byte, error) { return []byte("x"), nil })
+		values, left, err := pair.Load(pairs, from("x", false))
+		if err == nil {
+			err = pair.Ask(left, values, func(string) ([]byte, error) { return []byte("typed"), nil })
+		}
 		if err != nil {
 			t.Fatalf("%q and %q: %v", one, two, err)
 		}
