@@ -69,7 +69,7 @@ func TestCompletionNeedsNothing(t *testing.T) {
 		}
 	}
 	for words, want := range map[string]string{
-		"secret ":                 "get\tRead a secret, or one value of it\nlist\t",
+		"secret ":                 "delete\tDelete versions of a secret, so that they can be brought back\ndestroy\t",
 		"operator re":             "recover\t",
 		"secret get web/db -o ":   "text\njson\nyaml\n",
 		"secret put ":             ":4\n",

@@ -40,6 +40,7 @@ func TestScript(t *testing.T) {
 			"stored":   stored,
 			"requests": requests,
 			"fill":     fill,
+			"secrets":  secrets,
 			"mode":     mode,
 		},
 	})
@@ -70,7 +71,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// nexus open|locked|uninitialized|failed puts Nexus into a state; nexus stop,
+// nexus open|locked|uninitialized|failed|hangs puts Nexus into a state; nexus stop,
 // start and impostor do what they say; nexus answers NAME gives every call but
 // status that answer.
 func nexus(ts *testscript.TestScript, _ bool, args []string) {
@@ -145,6 +146,18 @@ func requests(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%s requests were sent, want %s", got, args[0])
 	}
 	w.requests = 0
+}
+
+// secrets N writes secrets many/0000 and so on.
+func secrets(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	w := in(ts)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range n {
+		w.secrets[fmt.Sprintf("many/%04d", i)] = []*kept{{values: api.Values{"k": "v"}}}
+	}
 }
 
 // fill FILE KIND makes a file: a password without a newline and with one of

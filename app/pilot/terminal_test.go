@@ -259,6 +259,60 @@ func TestNewlineIsAskedAbout(t *testing.T) {
 	}
 }
 
+// TestDestroyAsks checks that it says what it will do, and takes a yes alone for
+// one.
+func TestDestroyAsks(t *testing.T) {
+	w := newWorld(t)
+	defer w.close()
+	for _, value := range []string{"first", "second"} {
+		if code, seen := onTerminal(t, w, "secret", "put", "web/db", "k="+value).end(); code != 0 {
+			t.Fatal(seen)
+		}
+	}
+	destroy := func(keys string) (int, string) {
+		s := onTerminal(t, w, "secret", "destroy", "web/db", "--versions", "1,2,9")
+		s.answer("Type yes to go on: ", keys)
+		return s.end()
+	}
+	for _, keys := range []string{"\r", "y\r", "no\r", "yes please\r", "\x03", "\x04"} {
+		if code, seen := destroy(keys); code != 1 || strings.Contains(seen, "Destroyed") {
+			t.Errorf("%q: exit code %d: %q", keys, code, seen)
+		}
+	}
+	if got := w.stored("web/db"); len(got) != 2 || got[0]["k"] != "first" || got[1]["k"] != "second" {
+		t.Error("something was changed")
+	}
+	code, seen := destroy("yes\r")
+	want := strings.ReplaceAll(`Version 9 of web/db was never written: passed over.
+This destroys versions 1 and 2 of web/db. It cannot be undone.
+VERSION  STATE  WRITTEN               DELETED
+1        live   2026-01-02T03:01:00Z
+2        live   2026-01-02T03:02:00Z
+Version 2 is the current one.
+Type yes to go on: yes
+Destroyed versions 1 and 2 of web/db.
+Reads of web/db without a version now find nothing.
+`, "\n", "\r\n")
+	if code != 0 || seen != want {
+		t.Errorf("exit code %d: %s", code, seen)
+	}
+	if got := w.stored("web/db"); got[0] != nil || got[1] != nil {
+		t.Error("the values are still there")
+	}
+}
+
+// TestTablesFit has the state of the Keepers on a terminal that is too narrow for
+// its table.
+func TestTablesFit(t *testing.T) {
+	w := newWorld(t)
+	defer w.close()
+	s := start(t, w, exec.Command("sh", "-c", "stty cols 40; exec spike operator status"))
+	code, seen := s.end()
+	if code != 0 || !strings.Contains(seen, "KEEPER:     1\r\n") || !strings.Contains(seen, "DETAIL:     connection refused\r\n") {
+		t.Errorf("exit code %d: %s", code, seen)
+	}
+}
+
 // TestPromptIsLeft checks that a prompt can be left by its keys and by signals,
 // and that the terminal shows again what is typed.
 func TestPromptIsLeft(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -206,6 +207,14 @@ func (w *world) stopNexus() {
 func (w *world) serve(out http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.state == "hangs" {
+		w.mu.Unlock()
+		// That the client left is noticed only once its request is read.
+		_, _ = io.ReadAll(r.Body)
+		<-r.Context().Done()
+		w.mu.Lock()
+		return
+	}
 	w.requests++
 	id, _ := mtls.PeerID(r.Context())
 	out.Header().Set(api.RequestIDHeader, "req-42")

@@ -15,57 +15,77 @@ import (
 	"github.com/spiffe/spike/internal/role"
 )
 
+// getOptions is what the flags of get say.
+type getOptions struct {
+	version int
+	keys    bool
+	output  *format
+}
+
 func (a *app) secretGet() *cobra.Command {
-	var version int
+	var opt getOptions
 	cmd := &cobra.Command{
 		Use:   "get PATH [KEY]",
 		Short: "Read a secret, or one value of it",
-		Long: `Read the secret at PATH: every key and its value, for people, or as JSON.
+		Long: `Read the secret at PATH: every key and its value, a key a line. A value of
+several lines follows its key, indented.
 
-With KEY, the value alone is written, byte for byte; a newline follows on a
-terminal only. This is the form for scripts.`,
+With KEY the value alone is written, byte for byte; a newline follows on a
+terminal only. This is the form for scripts. With --keys the names alone are
+written, one a line.
+
+With -o json or yaml the answer is an object, key to value, all strings; with KEY
+one string; with --keys a list of strings, sorted.`,
 		Example: `  spike secret get web/db
   spike secret get web/db password
   spike secret get web/db --version 2 -o json`,
 		Args:              arguments(1, 2, "a path, and a key if only its value is wanted"),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: a.completeFirstPath,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.get(cmd, args, &opt)
+		},
 	}
-	cmd.Flags().IntVar(&version, "version", 0, "which version; 0 is the current one")
-	output := outputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return a.get(cmd, args, version, *output)
-	}
+	cmd.Flags().IntVar(&opt.version, "version", 0, "which version; 0 is the current one")
+	completeWith(cmd, "version", a.completeVersion)
+	cmd.Flags().BoolVar(&opt.keys, "keys", false, "show the names of the keys, and no value")
+	opt.output = outputFlag(cmd)
 	return cmd
 }
 
-func (a *app) get(cmd *cobra.Command, args []string, version int, output format) error {
+func (a *app) get(cmd *cobra.Command, args []string, opt *getOptions) error {
 	ctx, path := cmd.Context(), args[0]
 	if err := api.ValidatePath(path); err != nil {
 		return usageFrom(cmd, err)
 	}
-	if version < 0 {
+	switch {
+	case opt.version < 0:
 		return usage(cmd, "The version is negative.")
+	case opt.keys && len(args) > 1:
+		return usage(cmd, "--keys shows all keys: it goes without KEY.")
 	}
 	s, err := a.connect(ctx, role.Superuser, true)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	values, err := s.SecretGet(ctx, path, version)
+	values, err := s.SecretGet(ctx, path, opt.version)
 	if err != nil {
-		return notThere(s.explain(ctx, "The secret was not read.", err), path, version)
+		return notThere(s.explain(ctx, "The secret was not read.", err), path, opt.version)
+	}
+	keys := slices.Sorted(maps.Keys(values))
+	if opt.keys {
+		return a.answer(*opt.output, keys, func(w io.Writer) error { return render.Lines(w, keys) })
 	}
 	if len(args) == 1 {
-		return a.answer(output, values, func(w io.Writer) error {
+		return a.answer(*opt.output, values, func(w io.Writer) error {
 			return render.Values(w, a.style(s.config), values)
 		})
 	}
 	// A key that is not there is told only to someone who may read the secret.
 	value, ok := values[args[1]]
 	if !ok {
-		var keys []string
-		for _, key := range slices.Sorted(maps.Keys(values)) {
-			keys = append(keys, render.Clean(key))
+		for i, key := range keys {
+			keys[i] = render.Clean(key)
 		}
 		return &Failure{
 			Code: NotFound,
@@ -73,7 +93,7 @@ func (a *app) get(cmd *cobra.Command, args []string, version int, output format)
 			Why:  "Its keys are: " + strings.Join(keys, ", ") + ".",
 		}
 	}
-	return a.answer(output, value, func(w io.Writer) error {
+	return a.answer(*opt.output, value, func(w io.Writer) error {
 		if terminal.Is(a.Out) && !strings.HasSuffix(value, "\n") {
 			value += "\n"
 		}

@@ -10,9 +10,12 @@ import (
 func (a *app) secret() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "secret COMMAND",
-		Short: "Write, read and list secrets",
+		Short: "Write, read, list and delete secrets",
 	})
-	cmd.AddCommand(a.secretPut(), a.secretGet(), a.secretList())
+	cmd.AddCommand(
+		a.secretPut(), a.secretGet(), a.secretList(), a.secretMetadata(),
+		a.secretDelete(), a.secretUndelete(), a.secretDestroy(),
+	)
 	return cmd
 }
 
@@ -37,6 +40,18 @@ func notThere(err error, path string, version int) error {
 		f.What = fmt.Sprintf("There is no version %d of %s.", version, path)
 		f.Why = "There is no such secret, the version was never written, or it is deleted or too old to be kept."
 	}
+	f.Next = []string{"Which versions there are: spike secret metadata get " + path, "Which secrets: spike secret list"}
+	return f
+}
+
+// noSecret is notThere for what does not depend on a version.
+func noSecret(err error, path string) error {
+	var f *Failure
+	if !errors.As(err, &f) || f.Code != NotFound {
+		return err
+	}
+	f.What = "There is no secret " + path + "."
+	f.Why = "It was never written."
 	f.Next = []string{"What there is: spike secret list"}
 	return f
 }

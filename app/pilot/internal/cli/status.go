@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -74,7 +73,7 @@ func writeStatus(w io.Writer, style render.Style, status *api.OperatorStatusResp
 		secrets = strconv.Itoa(*status.Secrets)
 	}
 	if !status.Started.IsZero() {
-		started = status.Started.UTC().Format(time.RFC3339)
+		started = stamp(status.Started)
 	}
 	collected := ""
 	if status.State == api.StateLocked && status.Collected > 0 {
