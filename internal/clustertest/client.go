@@ -62,7 +62,7 @@ func (c *Cluster) sourceLocked(ctx context.Context, r role.Role) (*workloadapi.X
 		return s, nil
 	}
 	s, err := workload.Open(ctx, workload.Config{
-		Socket: c.Socket(), Timeout: patience, Role: r, Domains: c.roles(), Log: slog.New(slog.DiscardHandler),
+		Socket: c.socketOf(r), Timeout: patience, Role: r, Domains: c.roles(), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return nil, err
@@ -213,7 +213,7 @@ func (c *Cluster) Spike(ctx context.Context, args ...string) (Result, error) {
 func (c *Cluster) SpikeIn(ctx context.Context, stdin io.Reader, args ...string) (Result, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, c.program("spike"), args...)
-	cmd.Env = c.env("SPIKE_NEXUS_API_URL=" + c.URL().String())
+	cmd.Env = c.env(role.Superuser, "SPIKE_NEXUS_API_URL="+c.URL().String())
 	cmd.Dir = c.dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
 	err := cmd.Run()

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spiffe/spike/internal/role"
 )
 
 // TrustDomain is the one of every cluster.
@@ -38,6 +40,9 @@ type Options struct {
 	Entries string
 	// Nexus has environment variables for Nexus, in addition.
 	Nexus []string
+	// Socket gives the address of a Workload API for each role, for identities that
+	// no entries file can give. The cluster then has no provider of its own.
+	Socket func(role.Role) string
 }
 
 // Cluster is a running cluster. What is not said to return at once waits for what
@@ -101,15 +106,17 @@ func New(o Options) (c *Cluster, err error) {
 // describe sets up the processes.
 func (c *Cluster) describe() {
 	level := "SPIKE_SYSTEM_LOG_LEVEL=INFO"
-	c.identity = c.process("identity", "identity", []string{level},
-		"run", "--entries", c.entriesFile(), "--socket", c.socketFile())
+	if c.options.Socket == nil {
+		c.identity = c.process("identity", "identity", []string{level},
+			"run", "--entries", c.entriesFile(), "--socket", c.socketFile())
+	}
 	var peers []string
 	for i, p := range c.ports[1:] {
 		peers = append(peers, p.url())
 		c.keepers = append(c.keepers, c.process(fmt.Sprintf("keeper-%d", i+1), "keeper",
-			c.env(level, "SPIKE_KEEPER_TLS_PORT="+p.address())))
+			c.env(role.Keeper, level, "SPIKE_KEEPER_TLS_PORT="+p.address())))
 	}
-	env := c.env(level,
+	env := c.env(role.Nexus, level,
 		"SPIKE_NEXUS_TLS_PORT="+c.ports[0].address(),
 		"SPIKE_NEXUS_DATA_DIR="+c.DataDir(),
 		"SPIKE_NEXUS_BACKEND_STORE="+c.options.Backend,
@@ -131,11 +138,11 @@ func (c *Cluster) program(name string) string { return filepath.Join(c.options.P
 
 // env is the environment of every program of this cluster: nothing of our own
 // gets into it.
-func (c *Cluster) env(more ...string) []string {
+func (c *Cluster) env(of role.Role, more ...string) []string {
 	return append([]string{
 		"HOME=" + filepath.Join(c.dir, "home"),
 		"PATH=/usr/bin:/bin",
-		"SPIFFE_ENDPOINT_SOCKET=" + c.Socket(),
+		"SPIFFE_ENDPOINT_SOCKET=" + c.socketOf(of),
 		"SPIKE_TRUST_ROOT=" + TrustDomain,
 	}, more...)
 }
@@ -178,6 +185,13 @@ func (c *Cluster) DataDir() string { return filepath.Join(c.dir, "data") }
 // Socket is the Workload API's address.
 func (c *Cluster) Socket() string { return "unix://" + c.socketFile() }
 
+func (c *Cluster) socketOf(r role.Role) string {
+	if c.options.Socket != nil {
+		return c.options.Socket(r)
+	}
+	return c.Socket()
+}
+
 // URL is Nexus's.
 func (c *Cluster) URL() *url.URL { return &url.URL{Scheme: "https", Host: c.ports[0].address()} }
 
@@ -189,7 +203,8 @@ func (c *Cluster) KeeperURL(i int) *url.URL {
 // Nexus returns the process.
 func (c *Cluster) Nexus() *Process { return c.nexus }
 
-// Identity returns the identity provider's process.
+// Identity returns the identity provider's process; nil where Options.Socket is
+// given.
 func (c *Cluster) Identity() *Process { return c.identity }
 
 // Keeper returns Keeper i's process, counted from 1 as its share is.
@@ -213,12 +228,7 @@ func (c *Cluster) all() []*Process {
 // Up starts what does not run, and waits until Nexus answers and reaches every
 // Keeper.
 func (c *Cluster) Up(ctx context.Context) error {
-	if !c.identity.Running() {
-		if err := c.identity.Start(); err != nil {
-			return err
-		}
-	}
-	if err := c.poll(ctx, "the identity provider's answer", c.identityAnswers); err != nil {
+	if err := c.identify(ctx); err != nil {
 		return err
 	}
 	for _, p := range append([]*Process{c.nexus}, c.keepers...) {
@@ -238,6 +248,19 @@ func (c *Cluster) Up(ctx context.Context) error {
 		return true
 	})
 	return err
+}
+
+// identify has identities ready, which all else needs.
+func (c *Cluster) identify(ctx context.Context) error {
+	if c.identity == nil {
+		return nil
+	}
+	if !c.identity.Running() {
+		if err := c.identity.Start(); err != nil {
+			return err
+		}
+	}
+	return c.poll(ctx, "the identity provider's answer", c.identityAnswers)
 }
 
 // Down stops everything in good order.
