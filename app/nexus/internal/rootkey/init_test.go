@@ -1,7 +1,10 @@
 package rootkey_test
 
 import (
+	"bytes"
+	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -119,6 +122,23 @@ func TestInitReadsBack(t *testing.T) {
 		return false
 	})
 	_, err := n.manager.Init(t.Context(), as(role.Superuser))
+	w.wantErr(err, api.ErrKeeperUnreachable)
+	if n.vault.State() != api.StateUninitialized {
+		t.Errorf("it is %s", n.vault.State())
+	}
+	// One that keeps something else than it was given is found out, too.
+	w.keepers[1].misbehave(func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "/contribute") {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			body = regexp.MustCompile(`"shard":\[[0-9]+,`).ReplaceAll(body, []byte(`"shard":[7,`))
+			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		}
+		return false
+	})
+	_, err = n.manager.Init(t.Context(), as(role.Superuser))
 	w.wantErr(err, api.ErrKeeperUnreachable)
 	if n.vault.State() != api.StateUninitialized {
 		t.Errorf("it is %s", n.vault.State())

@@ -47,3 +47,26 @@ func TestAllKeepersRestartedAtOnce(t *testing.T) {
 	n.opens()
 	n.has("p")
 }
+
+// TestCorruptShareIsPutRight: a Keeper whose share was spoiled, but not the signing
+// key in its tag, gets the right share again.
+func TestCorruptShareIsPutRight(t *testing.T) {
+	w := newWorld(t, 3, 2)
+	n := w.start()
+	n.init()
+	n.stop()
+	k := w.keepers[0]
+	good := *k.held()
+	spoiled := good
+	spoiled.Value[3] ^= 1
+	k.down()
+	k.up()
+	if err := k.holder.Contribute(&spoiled, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.holder.Promote(spoiled.Tag.KeyID, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.start().opens()
+	w.eventually("the share is put right", func() bool { return k.held().Value == good.Value })
+}

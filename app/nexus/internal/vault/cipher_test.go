@@ -94,6 +94,24 @@ func TestCipherKeysAreReplaced(t *testing.T) {
 	}
 }
 
+// TestARestartGivesUpItsReservation: how much of it was used is not known.
+func TestARestartGivesUpItsReservation(t *testing.T) {
+	f := newFixture(t)
+	for range 3 {
+		before := f.disk.count()
+		for range 2 {
+			if _, err := f.vault.Encrypt(t.Context(), admin, []byte("x"), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := f.disk.count() - before; n != 1 {
+			t.Errorf("%d reservations, want 1", n)
+		}
+		f.restart()
+		f.unlock()
+	}
+}
+
 // TestManyEncryptAtOnce: one reservation serves all who find none.
 func TestManyEncryptAtOnce(t *testing.T) {
 	f := newFixture(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -102,6 +103,46 @@ func TestGroupCommit(t *testing.T) {
 		}
 		f.restart()
 		f.unlock()
+	})
+}
+
+// TestLargeWritesDoNotShareACommit: 8 MiB are the most that one takes, and what a
+// delete writes anew counts as well.
+func TestLargeWritesDoNotShareACommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		large := strings.Repeat("x", 3<<20)
+		for i := range 3 {
+			f.put(fmt.Sprint("old", i), large)
+		}
+		before := f.disk.count()
+		begun, release := f.held()
+		first := f.putLater(t.Context(), "first", "v")
+		<-begun
+		var waiting []chan outcome
+		for i := range 3 {
+			waiting = append(waiting, f.putLater(t.Context(), fmt.Sprint("new", i), large))
+		}
+		deleted := make(chan error, 3)
+		for i := range 3 {
+			go func() {
+				deleted <- f.vault.DeleteSecret(t.Context(), admin, &api.SecretVersionsRequest{Path: fmt.Sprint("old", i)})
+			}()
+		}
+		synctest.Wait()
+		release <- nil
+		<-first
+		for _, w := range waiting {
+			if o := <-w; o.err != nil {
+				t.Error(o.err)
+			}
+			if err := <-deleted; err != nil {
+				t.Error(err)
+			}
+		}
+		if commits := f.disk.count() - before; commits != 1+3 {
+			t.Errorf("%d commits, want 4: six writes of 3 MB, two of which fit", commits)
+		}
 	})
 }
 

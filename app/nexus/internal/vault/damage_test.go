@@ -151,3 +151,16 @@ func TestOtherCluster(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestReadErrorIsNotDamage: a disk that cannot be read says nothing of the store.
+func TestReadErrorIsNotDamage(t *testing.T) {
+	f := newFixture(t)
+	f.put("a", "v1")
+	f.disk.tamper = func(c content) content { return c }
+	f.disk.broken = errors.New("input/output error")
+	f.restart()
+	err := f.vault.Unlock(t.Context(), f.birth.Secret, nil)
+	if errors.Is(err, vault.ErrDamaged) || !errors.Is(err, f.disk.broken) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -56,6 +56,7 @@ type disk struct {
 	batches []vault.Batch
 	before  func(vault.Batch) error // called for each commit, and may refuse it
 	tamper  func(content) content   // what a later Load sees
+	broken  error                   // what a later Load of rows ends with
 }
 
 type content struct {
@@ -123,6 +124,9 @@ func (d *disk) Load(ctx context.Context, row func(vault.Row) error) ([]byte, vau
 	for _, r := range c.rows {
 		if row == nil {
 			break
+		}
+		if d.broken != nil {
+			return nil, vault.State{}, d.broken
 		}
 		if err := row(r); err != nil {
 			return nil, vault.State{}, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -71,6 +72,7 @@ func TestWorkloadUnderPolicies(t *testing.T) {
 		want(r.String(), f.read(c, "web/db"), api.ErrUnauthorized)
 	}
 	want("super", f.read(workload("/x"), "other"), nil)
+	want("a path that nothing can have", f.read(workload("/x"), strings.Repeat("x", 501)), api.ErrUnauthorized)
 	if _, err := f.vault.Begin(t.Context(), web, vault.OpOperatorStatus); !errors.Is(err, api.ErrUnauthorized) {
 		t.Errorf("super is no operator: %v", err)
 	}
