@@ -11,6 +11,8 @@ import (
 	"github.com/spiffe/spike/app/pilot/internal/cli"
 )
 
+//go:generate go run ./internal/reference ../../docs
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal ends a command in an orderly way, a second one at once.

@@ -46,6 +46,10 @@ Who you are follows from this program's SPIFFE identity: there is no password
 and no login. Among the identities that the Workload API offers, each command
 takes the one with the role that it needs.
 
+Answers go to standard output, everything else to standard error. Commands with
+-o answer programs in JSON or YAML, as their help describes: names may be added,
+but are never changed or taken away.
+
 Exit codes:
   0  done
   1  failed
@@ -54,7 +58,8 @@ Exit codes:
   4  denied: no identity, not the role that is needed, or not allowed
   5  not ready: Nexus is not initialized, locked, or waits for a Keeper
   6  unreachable: no Workload API, no Nexus, or something that is not Nexus
-  7  conflict with what is there: already initialized, an older set of shards
+  7  conflict with what is there: already initialized, an older set of shards,
+     another version than the one expected
 
 Environment:
   SPIFFE_ENDPOINT_SOCKET        the Workload API, such as unix:///run/spire/agent/api.sock

@@ -36,7 +36,26 @@ func (a *app) operatorStatus() *cobra.Command {
 how many more Keepers may be lost.
 
 That Nexus is not open is an answer and not a failure, unless --check is given.
-It needs an identity with the role superuser.`,
+It needs an identity with the role superuser.
+
+With -o json or yaml the answer is an object, without what Nexus does not know:
+
+  state       uninitialized, locked, behind, open or failed
+  reason      a sentence for people
+  backend     sqlite, memory or lite
+  cluster     the cluster's id
+  keyId       the root key's id
+  threshold   how many shares, or recovery shards, make the root key
+  shards      how many recovery shards there are
+  keepers     a list of objects: index, url, reachable, holds, detail, checked
+  spare       how many more Keepers may be lost; below zero it is too few
+  secrets     how many secrets there are
+  sequence    the number of the last commit
+  behind      of a store that was put back: epoch and sequence of the store, and
+              toldEpoch and toldSequence, which a Keeper was told
+  collected   how many recovery shards were fed in while locked
+  started     when Nexus was started
+  version     which build it is`,
 		Args:              none(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
