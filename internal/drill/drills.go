@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/clustertest"
+)
+
+// drills lists them in the order of the runbook.
+func drills() []drill {
+	return []drill{
+		{"Nexus killed", nexusKilled},
+		{"Nexus killed, and as many Keepers as may be", nexusAndKeepersKilled},
+		{"Keepers restarted one after the other", keepersOneByOne},
+		{"all Keepers restarted at once", keepersAtOnce},
+		{"everything lost but the data", everythingStopped},
+		{"everything lost but backup and paper", everythingLost},
+		{"an old database put back", oldDatabase},
+	}
+}
+
+// nexusKilled: it opens by itself.
+func nexusKilled(ctx context.Context, f *field) (time.Duration, error) {
+	n := f.cluster().Nexus()
+	if err := n.Kill(); err != nil {
+		return 0, err
+	}
+	return f.clock(ctx, func() error { return n.Start() })
+}
+
+// nexusAndKeepersKilled: so it does with no more Keepers than the threshold.
+func nexusAndKeepersKilled(ctx context.Context, f *field) (time.Duration, error) {
+	c := f.cluster()
+	if err := errors.Join(c.Nexus().Kill(), c.Keeper(2).Kill(), c.Nexus().Start()); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if _, err := c.WaitOpen(ctx); err != nil {
+		return 0, err
+	}
+	took := time.Since(began)
+	if err := f.compare(ctx); err != nil {
+		return took, err
+	}
+	if err := c.Keeper(2).Start(); err != nil {
+		return took, err
+	}
+	_, err := c.WaitHealthy(ctx)
+	return took, err
+}
+
+func keepersOneByOne(ctx context.Context, f *field) (time.Duration, error) {
+	c := f.cluster()
+	return f.refilled(ctx, func() error {
+		for _, k := range c.Keepers() {
+			if err := errors.Join(k.Kill(), k.Start()); err != nil {
+				return err
+			}
+			if _, err := c.WaitHealthy(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func keepersAtOnce(ctx context.Context, f *field) (time.Duration, error) {
+	c := f.cluster()
+	return f.refilled(ctx, func() error {
+		var errs []error
+		for _, k := range c.Keepers() {
+			errs = append(errs, k.Kill())
+		}
+		for _, k := range c.Keepers() {
+			errs = append(errs, k.Start())
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// refilled restarts Keepers while Nexus lives, which fills them; and then Nexus
+// itself, which must find there what it needs.
+func (f *field) refilled(ctx context.Context, restart func() error) (time.Duration, error) {
+	c := f.cluster()
+	began := time.Now()
+	if err := restart(); err != nil {
+		return 0, err
+	}
+	// It never stopped serving.
+	if err := f.compare(ctx); err != nil {
+		return 0, err
+	}
+	if _, err := c.WaitHealthy(ctx); err != nil {
+		return 0, err
+	}
+	took := time.Since(began)
+	if err := errors.Join(c.Nexus().Kill(), c.Nexus().Start()); err != nil {
+		return took, err
+	}
+	_, err := c.WaitHealthy(ctx)
+	return took, err
+}
+
+// everythingStopped: the root key was in memory alone, and people bring it back.
+func everythingStopped(ctx context.Context, f *field) (time.Duration, error) {
+	c := f.cluster()
+	if err := killAll(c); err != nil {
+		return 0, err
+	}
+	return f.clock(ctx,
+		func() error { return c.Up(ctx) },
+		func() error { return f.restore(ctx) })
+}
+
+// everythingLost: another machine, other Keepers, and nothing but what people
+// have kept.
+func everythingLost(ctx context.Context, f *field) (time.Duration, error) {
+	file := filepath.Join(f.kept, "backup")
+	if err := f.spike(ctx, "operator", "backup", "create", file); err != nil {
+		return 0, err
+	}
+	// What is written now is lost: a backup has what was there.
+	if err := f.spike(ctx, "secret", "put", "drill/too-late", "k=v"); err != nil {
+		return 0, err
+	}
+	lost := f.cluster()
+	if err := killAll(lost); err != nil {
+		return 0, err
+	}
+	if err := os.RemoveAll(lost.DataDir()); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	c, err := f.another(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := f.spike(ctx, "operator", "backup", "verify", file); err != nil {
+		return 0, err
+	}
+	if err := f.spike(ctx, "operator", "backup", "load", file); err != nil {
+		return 0, err
+	}
+	if err := f.restore(ctx); err != nil {
+		return 0, err
+	}
+	_, err = c.WaitOpen(ctx)
+	return time.Since(began), err
+}
+
+// oldDatabase: an earlier copy is noticed and not served, until somebody accepts
+// what is lost.
+func oldDatabase(ctx context.Context, f *field) (time.Duration, error) {
+	c := f.cluster()
+	if err := c.Nexus().Stop(); err != nil {
+		return 0, err
+	}
+	older := filepath.Join(f.kept, "data")
+	if err := os.CopyFS(older, os.DirFS(c.DataDir())); err != nil {
+		return 0, err
+	}
+	if err := c.Nexus().Start(); err != nil {
+		return 0, err
+	}
+	if _, err := c.WaitOpen(ctx); err != nil {
+		return 0, err
+	}
+	if err := f.spike(ctx, "secret", "put", "drill/newer", "k=v"); err != nil {
+		return 0, err
+	}
+	// On its way out it tells the Keepers where it was.
+	if err := c.Nexus().Stop(); err != nil {
+		return 0, err
+	}
+	if err := putBack(older, c.DataDir()); err != nil {
+		return 0, err
+	}
+	if err := c.Nexus().Start(); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	status, err := c.WaitFor(ctx, "Nexus to notice", func(s *clustertest.Status) bool { return s.State == api.StateBehind })
+	if err != nil {
+		return 0, err
+	}
+	const notReady = 5
+	if err := f.spikeExits(ctx, notReady, "secret", "list"); err != nil {
+		return 0, fmt.Errorf("a store that was put back is served: %w", err)
+	}
+	if err := f.spike(ctx, "operator", "accept", "--sequence", fmt.Sprint(status.Behind.Sequence), "--yes"); err != nil {
+		return 0, err
+	}
+	if _, err := c.WaitHealthy(ctx); err != nil {
+		return 0, err
+	}
+	took := time.Since(began)
+	// It is over: the next start finds nothing to complain of.
+	if err := errors.Join(c.Nexus().Stop(), c.Nexus().Start()); err != nil {
+		return took, err
+	}
+	_, err = c.WaitHealthy(ctx)
+	return took, err
+}
+
+func putBack(from, to string) error {
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		return err
+	}
+	// CopyFS makes folders by the umask, and Nexus wants this one for itself.
+	if err := os.Chmod(to, 0o700); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(to)
+	for _, e := range entries {
+		err = errors.Join(err, os.Chmod(filepath.Join(to, e.Name()), 0o600))
+	}
+	return err
+}
+
+func killAll(c *clustertest.Cluster) error {
+	errs := []error{c.Nexus().Kill()}
+	for _, k := range c.Keepers() {
+		errs = append(errs, k.Kill())
+	}
+	return errors.Join(append(errs, c.Identity().Kill())...)
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spiffe/spike/internal/clustertest"
+)
+
+// errFailed means that a drill was not passed, which its line has said.
+var errFailed = errors.New("a drill was not passed")
+
+// options are what the command line says.
+type options struct {
+	programs string // a folder
+	secrets  int
+	only     string
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	var o options
+	flags := flag.NewFlagSet("drill", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.programs, "programs", "", "the folder that has the programs; they are built unless it is named")
+	flags.IntVar(&o.secrets, "secrets", 200, "how many secrets each cluster has")
+	flags.StringVar(&o.only, "only", "", "only the drills whose names contain this")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
+		return err
+	case flags.NArg() > 0:
+		return fmt.Errorf("%q is one argument too many", flags.Arg(0))
+	}
+	if o.programs == "" {
+		dir, err := os.MkdirTemp("", "spike-drill-")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(dir) }() // nothing of ours is lost with it
+		o.programs = filepath.Join(dir, "bin")
+		_, _ = fmt.Fprintln(stderr, "building the programs …") // a remark
+		if err := clustertest.Build(ctx, o.programs, ""); err != nil {
+			return err
+		}
+	}
+	return runAll(ctx, o, drills(), stdout, stderr)
+}
+
+// drill is one way to lose something.
+type drill struct {
+	name string
+	// lose loses it and brings it back, and returns how long secrets were not
+	// served, or what else the drill took, from the first command of the cure on.
+	lose func(ctx context.Context, f *field) (time.Duration, error)
+}
+
+// outcome is how a drill went.
+type outcome struct {
+	name    string
+	took    time.Duration
+	secrets int
+	err     error
+}
+
+func runAll(ctx context.Context, o options, list []drill, stdout, stderr io.Writer) error {
+	var outcomes []outcome
+	for _, d := range list {
+		if !strings.Contains(d.name, o.only) {
+			continue
+		}
+		_, _ = fmt.Fprintf(stderr, "%s …\n", d.name) // a remark
+		outcomes = append(outcomes, runOne(ctx, o, d))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	if len(outcomes) == 0 {
+		return fmt.Errorf("no drill's name contains %q", o.only)
+	}
+	return report(stdout, outcomes)
+}
+
+func runOne(ctx context.Context, o options, d drill) (out outcome) {
+	out.name = d.name
+	f, err := newField(ctx, o)
+	if err != nil {
+		out.err = err
+		return out
+	}
+	defer func() {
+		if out.err != nil {
+			out.err = fmt.Errorf("%w\n%s", out.err, f.logs())
+		}
+		out.err = errors.Join(out.err, f.close())
+	}()
+	out.took, out.err = d.lose(ctx, f)
+	if out.err == nil {
+		out.err = f.compare(ctx)
+	}
+	if out.err == nil {
+		out.err = f.searchTraces()
+	}
+	out.secrets = f.before.secrets
+	return out
+}
+
+// report prints the table, and what went wrong below it.
+func report(w io.Writer, outcomes []outcome) error {
+	failed := 0
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "DRILL\tRESULT\tBACK IN\tSECRETS COMPARED")
+	for _, o := range outcomes {
+		result := "PASS"
+		if o.err != nil {
+			result = "FAIL"
+			failed++
+		}
+		fmt.Fprintf(table, "%s\t%s\t%.2f s\t%d\n", o.name, result, o.took.Seconds(), o.secrets)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, o := range outcomes {
+		if o.err != nil {
+			if _, err := fmt.Fprintf(w, "\n%s: %v\n", o.name, o.err); err != nil {
+				return err
+			}
+		}
+	}
+	if _, err := fmt.Fprintf(w, "\n%d passed, %d failed\n", len(outcomes)-failed, failed); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return errFailed
+	}
+	return nil
+}
