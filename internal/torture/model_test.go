@@ -13,9 +13,9 @@ import (
 // keptVersions is Nexus's default.
 const keptVersions = 10
 
-// secret is what the model knows of one path: a register with versions. It is
+// register is what the model knows of one path: a value with versions. It is
 // never changed, and equal to another exactly when their text is.
-type secret struct {
+type register struct {
 	versions []version // ascending; none before the first put
 	text     string
 }
@@ -26,7 +26,7 @@ type version struct {
 	deleted bool
 }
 
-func newSecret(versions []version) *secret {
+func newRegister(versions []version) *register {
 	var text strings.Builder
 	for _, v := range versions {
 		fmt.Fprintf(&text, "%d=%s", v.number, v.value)
@@ -35,10 +35,10 @@ func newSecret(versions []version) *secret {
 		}
 		text.WriteByte(' ')
 	}
-	return &secret{versions, text.String()}
+	return &register{versions, text.String()}
 }
 
-func (s *secret) current() int {
+func (s *register) current() int {
 	if len(s.versions) == 0 {
 		return 0
 	}
@@ -46,31 +46,31 @@ func (s *secret) current() int {
 }
 
 // find returns the index of a version, or -1; 0 is the current one.
-func (s *secret) find(number int) int {
+func (s *register) find(number int) int {
 	if number == 0 {
 		return len(s.versions) - 1
 	}
 	return slices.IndexFunc(s.versions, func(v version) bool { return v.number == number })
 }
 
-func (s *secret) put(value string) *secret {
+func (s *register) put(value string) *register {
 	kept := s.versions[max(0, len(s.versions)-keptVersions+1):]
-	return newSecret(append(slices.Clone(kept), version{number: s.current() + 1, value: value}))
+	return newRegister(append(slices.Clone(kept), version{number: s.current() + 1, value: value}))
 }
 
-func (s *secret) mark(number int, deleted bool) *secret {
+func (s *register) mark(number int, deleted bool) *register {
 	i := s.find(number)
 	if i < 0 || s.versions[i].deleted == deleted {
 		return s
 	}
 	versions := slices.Clone(s.versions)
 	versions[i].deleted = deleted
-	return newSecret(versions)
+	return newRegister(versions)
 }
 
-// describe is what metadata tells of a secret: its versions, and which of them
+// describe is what metadata tells of a path: its versions, and which of them
 // are deleted.
-func (s *secret) describe() string {
+func (s *register) describe() string {
 	var text strings.Builder
 	for _, v := range s.versions {
 		describeVersion(&text, v.number, v.deleted)
@@ -84,21 +84,21 @@ func describeVersion(text *strings.Builder, number int, deleted bool) {
 
 // next returns the states in which in can have left s, when it was answered out:
 // none when that cannot be, two when it is not known whether it happened.
-func (s *secret) next(in input, out output) []*secret {
+func (s *register) next(in input, out output) []*register {
 	after, want := s.apply(in)
 	switch {
 	case out.result == unknown && after != s:
-		return []*secret{s, after}
+		return []*register{s, after}
 	case out.result == unknown:
-		return []*secret{s}
+		return []*register{s}
 	case out == want:
-		return []*secret{after}
+		return []*register{after}
 	}
 	return nil
 }
 
 // apply is the specification: what becomes of s, and what is answered.
-func (s *secret) apply(in input) (*secret, output) {
+func (s *register) apply(in input) (*register, output) {
 	exists := len(s.versions) > 0
 	switch in.kind {
 	case opList:
@@ -128,27 +128,27 @@ func (s *secret) apply(in input) (*secret, output) {
 	return s, output{result: done, value: s.versions[i].value}
 }
 
-// model is secret.next for porcupine. It follows all states that are possible at
+// model is register.next for porcupine. It follows all states that are possible at
 // once: searching through what may have happened one by one would take forever.
 func model() porcupine.Model {
 	m := porcupine.NondeterministicModel{
-		Init: func() []any { return []any{newSecret(nil)} },
+		Init: func() []any { return []any{newRegister(nil)} },
 		Step: func(state, in, out any) []any {
 			var next []any
-			for _, s := range state.(*secret).next(in.(input), out.(output)) {
+			for _, s := range state.(*register).next(in.(input), out.(output)) {
 				next = append(next, s)
 			}
 			return next
 		},
-		Equal: func(a, b any) bool { return a.(*secret).text == b.(*secret).text },
+		Equal: func(a, b any) bool { return a.(*register).text == b.(*register).text },
 		Hash: func(state any) uint64 {
 			h := fnv.New64a()
 			// Writing to a hash never fails.
-			_, _ = h.Write([]byte(state.(*secret).text))
+			_, _ = h.Write([]byte(state.(*register).text))
 			return h.Sum64()
 		},
 		DescribeOperation: func(in, out any) string { return fmt.Sprintf("%+v -> %+v", in, out) },
-		DescribeState:     func(state any) string { return state.(*secret).text },
+		DescribeState:     func(state any) string { return state.(*register).text },
 	}
 	return m.ToModel()
 }
