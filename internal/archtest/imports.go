@@ -39,7 +39,7 @@ func nexusImports(from string) (to []string, known bool) {
 		return []string{"vault"}, true
 	case from == "rootkey":
 		return []string{"vault", "failpoint"}, true
-	case below(from, "store"):
+	case below(from, "store"), from == "torture":
 		return []string{"vault", "seal", "failpoint", "store"}, true
 	}
 	return nil, false

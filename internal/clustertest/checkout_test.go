@@ -51,7 +51,9 @@ func clone(t *testing.T, u user) *checkout {
 		copyFile(t, filepath.Join(root, name), filepath.Join(c.dir, name))
 	}
 	own(t, c.dir, u)
+	unguard := c.guard(t)
 	t.Cleanup(func() {
+		defer unguard()
 		locals, err := filepath.Glob(filepath.Join(c.dir, ".spike*"))
 		if err != nil {
 			t.Error(err)
@@ -61,6 +63,24 @@ func clone(t *testing.T, u user) *checkout {
 		}
 	})
 	return c
+}
+
+// guard has a process wait for the end of this one, however that comes, and end
+// what then still runs of the clusters: they are made to outlive whoever started
+// them. The function that it returns is for when nothing is left to guard.
+func (c *checkout) guard(t *testing.T) (unguard func()) {
+	t.Helper()
+	const script = `read -r _; for dir in "$0"/.spike*; do SPIKE_LOCAL_DIR=$dir "$0/scripts/start" --stop; done`
+	// The test's context ends before its cleanup does.
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "/bin/bash", "-c", script, c.dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	stdin, err := cmd.StdinPipe()
+	must(t, err, cmd.Start())
+	return func() {
+		if err := errors.Join(stdin.Close(), cmd.Wait()); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func (c *checkout) cleanup(t *testing.T, local string) {
