@@ -11,68 +11,169 @@ import (
 // every call leave thousands of idle connections behind, so at the cap the
 // oldest idle one goes first, and then the oldest that has not yet shown who it
 // is. A connection that is being served is never closed for another.
+//
+// Nobody fills the server for the others: an account, by default one identity,
+// has at most a quarter of the cap, and what has no identity yet makes room for
+// its like once it is more than half.
 type connections struct {
-	most int
+	most, share int
 
-	mu    sync.Mutex
-	all   map[net.Conn]*list.Element // nil while being served
-	idle  *list.List                 // of net.Conn, oldest first
-	fresh *list.List
+	mu       sync.Mutex
+	all      map[*conn]*place
+	fresh    list.List // of *conn without an identity yet, oldest first
+	idle     list.List // of *conn that wait for a request, oldest first
+	accounts map[string]*account
+}
+
+// place is where a connection stands.
+type place struct {
+	account *account      // nil until the handshake
+	fresh   *list.Element // in connections.fresh
+	idle    *list.Element // in connections.idle
+	own     *list.Element // in account.idle
+}
+
+type account struct {
+	name  string
+	count int
+	idle  list.List
 }
 
 func newConnections(most int) *connections {
-	return &connections{most: most, all: map[net.Conn]*list.Element{}, idle: list.New(), fresh: list.New()}
+	return &connections{
+		most: most, share: max(most/4, 1), all: map[*conn]*place{}, accounts: map[string]*account{},
+	}
 }
 
-// note is an http.Server's ConnState.
-func (c *connections) note(conn net.Conn, state http.ConnState) {
+// note is an http.Server's ConnState. The accept loop calls it too, so what it
+// closes is the bare connection: a TLS one would first take its time to say
+// goodbye.
+func (c *connections) note(tlsConn net.Conn, state http.ConnState) {
+	conn := bare(tlsConn)
+	if conn == nil {
+		return
+	}
 	if victim := c.move(conn, state); victim != nil {
 		// It is going away because there are too many; how it goes does not matter.
 		_ = victim.Close()
 	}
 }
 
-func (c *connections) move(conn net.Conn, state http.ConnState) (victim net.Conn) {
+func (c *connections) move(conn *conn, state http.ConnState) (victim *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.unlistLocked(conn)
-	switch state {
-	case http.StateNew:
+	if state == http.StateNew {
 		if len(c.all) >= c.most {
-			victim = c.oldestLocked()
-			if victim == nil {
+			if victim = c.oldestLocked(); victim == nil {
 				return conn
 			}
+			c.removeLocked(victim)
 		}
-		c.all[conn] = c.fresh.PushBack(conn)
+		c.all[conn] = &place{fresh: c.fresh.PushBack(conn)}
+		return victim
+	}
+	p := c.all[conn]
+	if p == nil {
+		return nil // closed for another, and about to find out
+	}
+	switch state {
 	case http.StateIdle:
-		c.all[conn] = c.idle.PushBack(conn)
+		c.waitLocked(conn, p)
 	case http.StateActive:
-		c.all[conn] = nil
+		c.unlistLocked(p)
 	case http.StateClosed, http.StateHijacked:
-		delete(c.all, conn)
-	}
-	return victim
-}
-
-func (c *connections) unlistLocked(conn net.Conn) {
-	if e := c.all[conn]; e != nil {
-		c.idle.Remove(e)
-		c.fresh.Remove(e)
-	}
-}
-
-// oldestLocked takes the connection that should go out of the books.
-func (c *connections) oldestLocked() net.Conn {
-	for _, l := range []*list.List{c.idle, c.fresh} {
-		if e := l.Front(); e != nil {
-			conn, ok := l.Remove(e).(net.Conn)
-			if !ok {
-				panic("mtls: the list holds connections only")
-			}
-			delete(c.all, conn)
-			return conn
-		}
+		c.removeLocked(conn)
 	}
 	return nil
+}
+
+// admit counts conn, which has shown who it is, in the account of that name, or
+// says that the account has its share already and nothing idle to give up.
+func (c *connections) admit(conn *conn, name string) bool {
+	victim, ok := c.enter(conn, name)
+	if victim != nil {
+		_ = victim.Close()
+	}
+	return ok
+}
+
+func (c *connections) enter(conn *conn, name string) (victim *conn, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.all[conn]
+	if p == nil {
+		return nil, false
+	}
+	a := c.accounts[name]
+	if a == nil {
+		a = &account{name: name}
+		c.accounts[name] = a
+	}
+	if a.count >= c.share {
+		if victim = front(&a.idle); victim == nil {
+			return nil, false
+		}
+		c.removeLocked(victim) // and a with it, if that was its last one
+		c.accounts[name] = a
+	}
+	a.count++
+	p.account = a
+	// Its first request is still to come, as an idle one's next is.
+	c.waitLocked(conn, p)
+	return victim, true
+}
+
+// waitLocked lists a connection that waits for a request.
+func (c *connections) waitLocked(conn *conn, p *place) {
+	c.unlistLocked(p)
+	p.idle = c.idle.PushBack(conn)
+	if p.account != nil {
+		p.own = p.account.idle.PushBack(conn)
+	}
+}
+
+func (c *connections) unlistLocked(p *place) {
+	if p.fresh != nil {
+		c.fresh.Remove(p.fresh)
+	}
+	if p.idle != nil {
+		c.idle.Remove(p.idle)
+	}
+	if p.own != nil {
+		p.account.idle.Remove(p.own)
+	}
+	p.fresh, p.idle, p.own = nil, nil, nil
+}
+
+// removeLocked takes a connection out of the books.
+func (c *connections) removeLocked(conn *conn) {
+	p := c.all[conn]
+	c.unlistLocked(p)
+	delete(c.all, conn)
+	if p.account == nil {
+		return
+	}
+	if p.account.count--; p.account.count == 0 {
+		delete(c.accounts, p.account.name)
+	}
+}
+
+// oldestLocked returns the connection that should make room for a new one.
+func (c *connections) oldestLocked() *conn {
+	if victim := front(&c.idle); victim != nil && c.fresh.Len() <= c.most/2 {
+		return victim
+	}
+	return front(&c.fresh)
+}
+
+func front(l *list.List) *conn {
+	e := l.Front()
+	if e == nil {
+		return nil
+	}
+	victim, ok := e.Value.(*conn)
+	if !ok {
+		panic("mtls: the list holds connections only")
+	}
+	return victim
 }

@@ -238,15 +238,15 @@ func TestMaximumAge(t *testing.T) {
 // is still served, and the oldest idle connection is the one that went.
 func TestCap(t *testing.T) {
 	domain := identitytest.NewDomain(t, "spike.ist")
-	url := serve(t, domain.Source("/server"), func(c *mtls.ServerConfig) { c.MaxConnections = 4 })
+	url := serve(t, domain.Source("/server"), func(c *mtls.ServerConfig) { c.MaxConnections = 32 })
 	source := domain.Source("/alice")
-	for i := range 12 {
+	for i := range 96 {
 		if _, _, err := get(client(t, source), url); err != nil {
 			t.Fatalf("connection %d: %v", i, err)
 		}
 	}
 	// Silent TCP connections without a handshake do not keep callers out either.
-	for range 8 {
+	for range 64 {
 		c, err := net.Dial("tcp", strings.TrimPrefix(url, "https://"))
 		if err != nil {
 			t.Fatal(err)

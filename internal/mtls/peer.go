@@ -1,6 +1,7 @@
 package mtls
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -32,17 +33,37 @@ type peer struct {
 	// retire is when the connection should end on an answer: at its maximum age,
 	// or well before its peer's certificate ends, so that a client that has a
 	// newer one meanwhile never sees a refusal.
-	retire time.Time
-	bundle atomic.Pointer[x509bundle.Bundle]
-	mu     sync.Mutex // one verification at a time
+	retire  time.Time
+	refused atomic.Bool // and logged
+	bundle  atomic.Pointer[x509bundle.Bundle]
+	mu      sync.Mutex // one verification at a time
+}
+
+// newPeer returns the holder of chain, which bundle vouches for.
+func newPeer(id spiffeid.ID, chain []*x509.Certificate, bundle *x509bundle.Bundle) *peer {
+	p := &peer{id: id, chain: chain, ends: notAfter(chain)}
+	p.bundle.Store(bundle)
+	return p
 }
 
 func (c *conn) established(id spiffeid.ID, chain []*x509.Certificate, bundle *x509bundle.Bundle) {
 	now := time.Now()
-	p := &peer{id: id, chain: chain, ends: notAfter(chain)}
+	p := newPeer(id, chain, bundle)
 	p.retire = now.Add(min(c.maxAge, p.ends.Sub(now)/2))
-	p.bundle.Store(bundle)
 	c.peer.Store(p)
+}
+
+// bare returns the conn beneath a server's TLS connection.
+func bare(c net.Conn) *conn {
+	t, ok := c.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	b, ok := t.NetConn().(*conn)
+	if !ok {
+		return nil
+	}
+	return b
 }
 
 // SetReadDeadline keeps an idle connection from waiting for its next request

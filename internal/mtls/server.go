@@ -2,7 +2,6 @@ package mtls
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -30,7 +29,16 @@ type ServerConfig struct {
 	IdleTimeout       time.Duration // 120 s; longer than any client of ours waits
 	MaxAge            time.Duration // 1 h for a connection
 	MaxConnections    int           // 8192
+	// Account names whose connections are counted together: those of one account
+	// are at most a quarter of MaxConnections. By default each identity has its own.
+	Account func(spiffeid.ID) string
+	// HTTP1Only turns HTTP/2 off, for a server whose clients never use it.
+	HTTP1Only bool
 }
+
+// maxStreams is how many requests an HTTP/2 connection may have under way: its
+// peer would otherwise have hundreds for each one that HTTP/1 allows.
+const maxStreams = 32
 
 // Server is an HTTP server (1.1 and 2) for peers with an X.509-SVID. Whoever a
 // handler serves passed the checks at this very request, not only when the
@@ -49,10 +57,18 @@ func NewServer(config ServerConfig) *Server {
 	setDefault(&config.IdleTimeout, 120*time.Second)
 	setDefault(&config.MaxAge, time.Hour)
 	setDefault(&config.MaxConnections, 8192)
+	if config.Account == nil {
+		config.Account = spiffeid.ID.String
+	}
 	s := &Server{config: config, open: newConnections(config.MaxConnections)}
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(!config.HTTP1Only)
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
-		TLSConfig:         serverConfig(config.SVID, config.Bundles, config.Accept),
+		TLSConfig:         serverConfig(config, s.open),
+		Protocols:         protocols,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ReadHeaderTimeout: config.ReadHeaderTimeout,
 		ReadTimeout:       config.ReadTimeout,
 		WriteTimeout:      config.WriteTimeout,
@@ -60,7 +76,7 @@ func NewServer(config ServerConfig) *Server {
 		MaxHeaderBytes:    16 << 10,
 		ConnState:         s.open.note,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, c)
+			return context.WithValue(ctx, connKey{}, bare(c))
 		},
 		// Failed handshakes and the like: an operator looks for them, but anyone
 		// who reaches the port can make them.
@@ -99,16 +115,20 @@ type connKey struct{}
 type peerKey struct{}
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	p := peerOf(r.Context())
-	if p == nil {
+	c, p := connOf(r.Context()), peerOf(r.Context())
+	if c == nil || p == nil {
 		// No handshake, no request: only a fault of this package leads here.
 		panic(http.ErrAbortHandler)
 	}
 	now := time.Now()
 	if err := p.check(s.config.Bundles, now); err != nil {
-		s.config.Log.Warn("refused a request on an open connection", "peer", p.id.String(), "error", err)
 		// The answer to a peer that no longer authenticates is that of a failed
-		// handshake: the connection ends.
+		// handshake: the connection ends, with all streams that it has in HTTP/2.
+		// What is wrong with a connection that is not wanted does not matter.
+		_ = c.Close()
+		if p.refused.CompareAndSwap(false, true) {
+			s.config.Log.Warn("refused a request on an open connection", "peer", p.id.String(), "error", err)
+		}
 		panic(http.ErrAbortHandler)
 	}
 	if now.After(p.retire) {
@@ -121,15 +141,18 @@ func peerOf(ctx context.Context) *peer {
 	if p, ok := ctx.Value(peerKey{}).(*peer); ok {
 		return p
 	}
-	t, ok := ctx.Value(connKey{}).(*tls.Conn)
+	if c := connOf(ctx); c != nil {
+		return c.peer.Load()
+	}
+	return nil
+}
+
+func connOf(ctx context.Context) *conn {
+	c, ok := ctx.Value(connKey{}).(*conn)
 	if !ok {
 		return nil
 	}
-	c, ok := t.NetConn().(*conn)
-	if !ok {
-		return nil
-	}
-	return c.peer.Load()
+	return c
 }
 
 // PeerID returns the SPIFFE ID of the peer whose request ctx belongs to, as

@@ -68,14 +68,17 @@ func ClientConfig(svid x509svid.Source, bundles x509bundle.Source, expect func(s
 
 // serverConfig returns the configuration of a server. Whom it let in, and by
 // which bundle, is kept with the connection: conn must be accepted by listener.
-func serverConfig(svid x509svid.Source, bundles x509bundle.Source, accept func(spiffeid.ID) bool) *tls.Config {
+func serverConfig(server ServerConfig, open *connections) *tls.Config {
 	base := &tls.Config{
 		MinVersion:     tls.VersionTLS13,
 		NextProtos:     []string{"h2", "http/1.1"},
 		ClientAuth:     tls.RequireAnyClientCert,
-		GetCertificate: tlsconfig.GetCertificate(svid),
+		GetCertificate: tlsconfig.GetCertificate(server.SVID),
 		// A resumed session would skip what was withdrawn since.
 		SessionTicketsDisabled: true,
+	}
+	if server.HTTP1Only {
+		base.NextProtos = []string{"http/1.1"}
 	}
 	config := base.Clone()
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -85,12 +88,16 @@ func serverConfig(svid x509svid.Source, bundles x509bundle.Source, accept func(s
 		}
 		own := base.Clone()
 		own.VerifyConnection = func(state tls.ConnectionState) error {
-			id, bundle, err := verify(state.PeerCertificates, bundles)
+			id, bundle, err := verify(state.PeerCertificates, server.Bundles)
 			if err != nil {
 				return err
 			}
-			if !accept(id) {
+			if !server.Accept(id) {
 				return fmt.Errorf("%w: %s", ErrWrongPeer, id)
+			}
+			if !open.admit(c, server.Account(id)) {
+				// Not by an alert, which would blame a certificate that is good.
+				return errors.Join(fmt.Errorf("%s has its share of the connections, and none is idle", id), c.Close())
 			}
 			c.established(id, state.PeerCertificates, bundle)
 			return nil
