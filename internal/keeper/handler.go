@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
@@ -12,6 +13,9 @@ import (
 	"github.com/spiffe/spike/internal/mtls"
 	"github.com/spiffe/spike/internal/role"
 )
+
+// strangerTime is how long a connection outlives the refusal of its request.
+const strangerTime = 500 * time.Millisecond
 
 // handler serves a Holder to Nexus and to nobody else.
 type handler struct {
@@ -29,7 +33,14 @@ func NewHandler(holder *Holder, roles *role.Domains, log *slog.Logger) http.Hand
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Without a peer the ID is the zero one, which has no role.
 	id, _ := mtls.PeerID(r.Context())
-	answer, err := h.serve(r, id)
+	var answer []byte
+	var err error
+	if h.roles.Of(id) == role.Nexus {
+		answer, err = h.serve(r)
+	} else {
+		err = ErrRefused
+		cutOff(w)
+	}
 	defer clear(answer)
 	status := http.StatusOK
 	switch {
@@ -53,9 +64,18 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serve decides in the order that the wire has everywhere: route, decode,
-// authorize, check the fields, act.
-func (h *handler) serve(r *http.Request, id spiffeid.ID) ([]byte, error) {
+// cutOff ends the connection of a stranger with the answer. Its body may never
+// come, and nobody waits for it: what a stranger holds, Nexus may be missing.
+func cutOff(w http.ResponseWriter) {
+	w.Header().Set("Connection", "close")
+	// What was sent already is still taken off the wire, so that the answer is
+	// not lost to a reset. Without a connection to limit, as in a test, there is
+	// nothing to wait for.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(strangerTime))
+}
+
+// serve answers Nexus: route, decode, check the fields, act.
+func (h *handler) serve(r *http.Request) ([]byte, error) {
 	req := newRequest(r.URL.Path)
 	if req == nil || r.Method != http.MethodPost || r.URL.Query().Get("action") != "" {
 		return nil, fmt.Errorf("%w: no such route", ErrInvalid)
@@ -68,9 +88,6 @@ func (h *handler) serve(r *http.Request, id spiffeid.ID) ([]byte, error) {
 	defer clear(body)
 	if err := decode(body, req); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	if h.roles.Of(id) != role.Nexus {
-		return nil, ErrRefused
 	}
 	if err := req.complete(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
