@@ -176,3 +176,25 @@ func TestRestartedKeeper(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestNewIdentityOfNexus: a call after a rotation takes a new connection, and
+// does not fail for the old one.
+func TestNewIdentityOfNexus(t *testing.T) {
+	p := newPeers(t)
+	source := p.domain.Source("/spike/nexus")
+	ended := make(chan string, 16)
+	httpClient := keeper.NewWatchedHTTPClient(source, source, isKeeper, func(address string) { ended <- address })
+	defer httpClient.CloseIdleConnections()
+	c := keeper.NewClient(keeper.ClientConfig{
+		URL: &url.URL{Scheme: "https", Host: p.address}, HTTP: httpClient, Timeout: 10 * time.Second,
+	})
+	share := newKey("a").share
+	do(t, c.Contribute(t.Context(), share, "i", nil))
+	source.Use(p.domain.SVID("/spike/nexus", time.Hour))
+	do(t, c.Contribute(t.Context(), share, "i", nil))
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("the connection of the old identity is still in use")
+	}
+}
