@@ -78,6 +78,22 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 	return serve(ctx, s, log)
 }
 
+// account lets all who are not served have a quarter of the connections at most,
+// and so they cannot keep Nexus out. Keepers, whose health checks these are, have
+// theirs by themselves: to be crowded out would look like ill health.
+func account(roles role.Domains) func(spiffeid.ID) string {
+	return func(id spiffeid.ID) string {
+		switch r := roles.Of(id); r {
+		case role.Nexus:
+			return id.String()
+		case role.Keeper:
+			return r.String()
+		default:
+			return "others"
+		}
+	}
+}
+
 // serve holds shares until ctx ends.
 func serve(ctx context.Context, s settings, log *slog.Logger) (err error) {
 	if err := process.ForbidCore(); err != nil {
@@ -131,6 +147,8 @@ func serve(ctx context.Context, s settings, log *slog.Logger) (err error) {
 		WriteTimeout:      10 * time.Second,
 		// Nexus needs two. The rest bounds what idle strangers cost.
 		MaxConnections: 512,
+		Account:        account(s.roles),
+		HTTP1Only:      true,
 	})
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()

@@ -23,6 +23,7 @@ import (
 	"github.com/spiffe/spike/internal/identitytest"
 	"github.com/spiffe/spike/internal/keeper"
 	"github.com/spiffe/spike/internal/mtls"
+	"github.com/spiffe/spike/internal/role"
 )
 
 func TestLife(t *testing.T) {
@@ -130,6 +131,53 @@ func TestMemory(t *testing.T) {
 	t.Logf("resident: %d kB, %d kB of it anonymous; %d kB at most", resident, kilobytes["RssAnon"], kilobytes["VmHWM"])
 	if resident == 0 || resident >= 18_000_000/1024 {
 		t.Errorf("%d kB are resident: less than 18 MB is promised", resident)
+	}
+}
+
+// TestStrangers: workloads that fill a Keeper with connections and announced
+// bodies that never come keep neither Nexus nor the health check out.
+func TestStrangers(t *testing.T) {
+	domain := identitytest.NewDomain(t, "spike.ist")
+	_, address, env := running(t, domain)
+	workloads := [...]*identitytest.Source{domain.Source("/web"), domain.Source("/db"), domain.Source("/queue")}
+	for i := range 600 {
+		source := workloads[i%len(workloads)]
+		c, err := tls.Dial("tcp", address, mtls.ClientConfig(source, source, func(spiffeid.ID) bool { return true }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		// That it may be refused is the point.
+		_, _ = fmt.Fprintf(c, "POST /v1/store/contribute HTTP/1.1\r\nHost: keeper\r\nContent-Length: 10\r\n\r\n")
+	}
+	client := nexus(t, domain, address)
+	for range 3 {
+		if _, err := client.Held(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if check := start(t, env, "health"); check.ends() != 0 {
+		t.Errorf("health among strangers: %s", check.stderr)
+	}
+}
+
+// TestAccounts: whoever is not served shares with all others who are not.
+func TestAccounts(t *testing.T) {
+	home := []spiffeid.TrustDomain{spiffeid.RequireTrustDomainFromString("spike.ist")}
+	all := append(home, spiffeid.RequireTrustDomainFromString("away.example"))
+	of := account(role.Domains{Trusted: all, Nexus: home, Keeper: home, Pilot: home, Lite: home})
+	seen := map[string]string{}
+	for _, id := range []string{
+		"spiffe://spike.ist/web", "spiffe://spike.ist/spike/pilot/role/superuser", "spiffe://away.example/spike/nexus",
+		"spiffe://away.example/spike/keeper", "spiffe://spike.ist/spike/workload/role/lite",
+		"spiffe://spike.ist/spike/nexus", "spiffe://spike.ist/spike/nexus/2",
+		"spiffe://spike.ist/spike/keeper", "spiffe://spike.ist/spike/keeper/2",
+	} {
+		name := of(spiffeid.RequireFromString(id))
+		seen[name] += " " + strings.TrimPrefix(id, "spiffe://")
+	}
+	if len(seen) != 4 || strings.Count(seen["others"], " ") != 5 {
+		t.Errorf("got %v", seen)
 	}
 }
 
