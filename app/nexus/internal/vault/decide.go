@@ -212,7 +212,14 @@ func (r *request) done(ctx context.Context, outcome error) error {
 	}
 	if err := r.vault.audit(ctx, e); err != nil {
 		// The outcome is only told: it must not be what the caller is answered.
-		return fmt.Errorf("write the audit log: %w (the outcome was: %v)", err, outcome)
+		return fmt.Errorf("write the audit log: %w (the outcome was: %s)", err, describe(outcome))
 	}
 	return outcome
+}
+
+func describe(outcome error) string {
+	if outcome == nil {
+		return "done"
+	}
+	return outcome.Error()
 }
