@@ -49,39 +49,66 @@ func (a *app) completePath(cmd *cobra.Command, _ []string, begun string) (names 
 	return names, how
 }
 
+// A page of paths is asked for until so many names are found, or so often. The
+// folders that are found are skipped, so few pages show many names. No shell shows
+// more of them well.
 const (
-	// completionPage is how many paths are asked for at once, and completionPages how
-	// often: folders are skipped, so few pages show many names, and nobody reads more.
-	completionPage  = 200
-	completionPages = 20
+	completionPage  = 1000
+	completionPages = 50
+	completionNames = 500
 )
 
-// nextNames returns the secrets and folders that begin with begun. It returns
-// what it has found when time is up.
+// nextNames returns the secrets and folders that begin with begun. When something
+// goes wrong, there are none: with a part of them, a shell would go on to type what
+// these have in common.
 func (s *session) nextNames(ctx context.Context, begun string) (names []string) {
 	folder := strings.LastIndexByte(begun, '/') + 1
-	page := api.SecretListRequest{Prefix: begun, Limit: completionPage}
-	for range completionPages {
-		paths, err := s.SecretList(ctx, page)
+	list := api.SecretListRequest{Prefix: begun, Limit: completionPage}
+	for calls := 0; ; calls++ {
+		enough := calls >= completionPages || len(names) >= completionNames
+		if enough {
+			// Since not all are known, one that differs must be among them, and as early in
+			// it as any does.
+			common := commonPrefix(names)
+			if common == begun {
+				return names
+			}
+			list.After, list.Limit = common+past, 1
+		}
+		paths, err := s.SecretList(ctx, list)
 		if err != nil {
-			return names
+			return nil
 		}
 		for _, path := range paths {
-			if path <= page.After {
+			if path <= list.After {
 				continue // in a folder that is offered already
 			}
-			page.After = path
+			list.After = path
 			if i := strings.IndexByte(path[folder:], '/'); i >= 0 {
 				path = path[:folder+i+1]
-				page.After = path + "\x7f" // follows everything that a path in it can be
+				list.After = path + past
 			}
 			names = append(names, path)
 		}
-		if len(paths) < completionPage {
+		if len(paths) < list.Limit {
 			return names
 		}
 	}
-	return names
+}
+
+// past follows every character of a path: what begins with a text comes before
+// that text with past behind it.
+const past = "\x7f"
+
+// commonPrefix returns what all of names begin with. They are sorted, so the first
+// and the last decide.
+func commonPrefix(names []string) string {
+	first, last := names[0], names[len(names)-1]
+	n := 0
+	for n < len(first) && n < len(last) && first[n] == last[n] {
+		n++
+	}
+	return first[:n]
 }
 
 // completeVersion offers the versions that can be read.
@@ -110,8 +137,14 @@ func (a *app) versions(cmd *cobra.Command, args, states []string, list string) (
 		}
 		for _, v := range slices.Backward(newMetadata(args[0], &res).Versions) {
 			number := strconv.Itoa(v.Version)
-			if slices.Contains(states, v.State) && !slices.Contains(strings.Split(list, ","), number) {
-				offered = append(offered, cobra.CompletionWithDesc(list+number, v.State+", written "+stamp(v.CreatedTime)))
+			switch {
+			case !slices.Contains(states, v.State) || slices.Contains(strings.Split(list, ","), number):
+			case list == "":
+				offered = append(offered, cobra.CompletionWithDesc(number, v.State+", written "+stamp(v.CreatedTime)))
+			default:
+				// Bash's printf %q escapes a comma, and cobra's script then takes what has a
+				// description for something else than what was typed.
+				offered = append(offered, list+number)
 			}
 		}
 	})
