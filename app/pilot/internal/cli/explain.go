@@ -139,6 +139,9 @@ func interrupted(err error) error {
 	return &Failure{Code: Failed, What: "Interrupted.", Err: err}
 }
 
+// patience is how long an explanation waits for what would make it better.
+const patience = 5 * time.Second
+
 // notReady says why Nexus is not open. Only an administrator may ask it.
 func (s *session) notReady(ctx context.Context, f *Failure) {
 	f.Code = NotReady
@@ -147,7 +150,6 @@ func (s *session) notReady(ctx context.Context, f *Failure) {
 	if s.role != role.Superuser {
 		return
 	}
-	const patience = 5 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	status, err := s.status(ctx)

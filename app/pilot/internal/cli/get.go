@@ -70,7 +70,7 @@ func (a *app) get(cmd *cobra.Command, args []string, opt *getOptions) error {
 	defer s.Close()
 	values, err := s.SecretGet(ctx, path, opt.version)
 	if err != nil {
-		return notThere(s.explain(ctx, "The secret was not read.", err), path, opt.version)
+		return s.explainGet(ctx, path, opt.version, err)
 	}
 	keys := slices.Sorted(maps.Keys(values))
 	if opt.keys {

@@ -19,6 +19,7 @@ const (
 	live      = "live"
 	deleted   = "deleted"   // can be undeleted
 	destroyed = "destroyed" // its values are gone
+	gone      = "gone"      // it was written once, and is not kept any more
 )
 
 // metadata is what is known of a secret beside its values, as programs get it.
@@ -59,12 +60,16 @@ func newMetadata(path string, res *api.SecretMetadataResponse) *metadata {
 	return m
 }
 
-// state returns a version's, or "" when it is not there.
-func (m *metadata) state(number int) string {
+// where returns the state of a version, or "" for one that was never written.
+func (m *metadata) where(number int) string {
 	for _, v := range m.Versions {
 		if v.Version == number {
 			return v.State
 		}
+	}
+	// Numbers are given in order and never again, so a lower one was there.
+	if number > 0 && number < m.CurrentVersion {
+		return gone
 	}
 	return ""
 }

@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/spiffe/spike/internal/api"
 )
 
 func (a *app) secret() *cobra.Command {
@@ -27,24 +30,52 @@ func usageFrom(cmd *cobra.Command, err error) *Failure {
 	}
 }
 
-// notThere replaces what is said of anything that is not found by what is true
-// of a secret. Other failures stay as they are.
-func notThere(err error, path string, version int) error {
+// explainGet says what of a secret is not there: the path, or a version of it.
+// Whoever may read a secret may read its metadata, so Nexus is asked once more.
+func (s *session) explainGet(ctx context.Context, path string, version int, err error) error {
+	explained := s.explain(ctx, "The secret was not read.", err)
 	var f *Failure
-	if !errors.As(err, &f) || f.Code != NotFound {
-		return err
+	if !errors.As(explained, &f) || f.Code != NotFound {
+		return explained
 	}
-	f.What = "There is no secret " + path + "."
-	f.Why = "It was never written, or its current version is deleted."
-	if version > 0 {
-		f.What = fmt.Sprintf("There is no version %d of %s.", version, path)
-		f.Why = "There is no such secret, the version was never written, or it is deleted or too old to be kept."
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	res, err := s.SecretMetadata(ctx, path, 0)
+	if errors.Is(err, api.ErrNotFound) {
+		return noSecret(explained, path)
 	}
-	f.Next = []string{"Which versions there are: spike secret metadata get " + path, "Which secrets: spike secret list"}
+	f.Next = []string{"Which versions there are: spike secret metadata get " + path}
+	if err != nil {
+		// It was asked to explain another failure, and that one is told.
+		f.What, f.Why = "There is no such secret, or no such version of it.", ""
+		return f
+	}
+	m := newMetadata(path, &res)
+	current := version == 0
+	if current {
+		version = m.CurrentVersion
+	}
+	f.What = fmt.Sprintf("Version %d of %s is not there.", version, path)
+	switch m.where(version) {
+	case deleted:
+		f.What = fmt.Sprintf("Version %d of %s is deleted.", version, path)
+		f.Why = ""
+		f.Next = append([]string{fmt.Sprintf("To bring it back: spike secret undelete %s --versions %d", path, version)}, f.Next...)
+	case destroyed, gone:
+		f.Why = "It was destroyed, or was too old to be kept."
+	case "":
+		f.Why = "It was never written."
+	default:
+		f.Why = "It came back meanwhile: try again."
+	}
+	if current {
+		f.Why = joined("It is the current one. A read without --version never falls back to an older one.", f.Why)
+	}
 	return f
 }
 
-// noSecret is notThere for what does not depend on a version.
+// noSecret replaces what is said of anything that is not found by what is true of
+// a secret. Other failures stay as they are.
 func noSecret(err error, path string) error {
 	var f *Failure
 	if !errors.As(err, &f) || f.Code != NotFound {

@@ -168,9 +168,6 @@ func (a *app) tellAfter(c *change, p *plan) {
 	}
 }
 
-// gone is where a version is that was written once and is not kept any more.
-const gone = "gone"
-
 // plan is what a change will do: the answer for programs, and what to tell people.
 type plan struct {
 	Path       string    `json:"path"`
@@ -200,10 +197,7 @@ func (s *session) plan(ctx context.Context, c *change, path string, named []int)
 		if n == 0 {
 			n = p.known.CurrentVersion
 		}
-		state := p.known.state(n)
-		if state == "" && n < p.known.CurrentVersion {
-			state = gone
-		}
+		state := p.known.where(n)
 		switch {
 		case slices.Contains(p.Versions, n) || slices.Contains(p.PassedOver, n):
 		case slices.Contains(c.from, state):
