@@ -80,7 +80,8 @@ type keptConn struct {
 
 func (c *keptConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if n > 0 {
+	// What follows "100 Continue" is not a new request, but the body of this one.
+	if n > 0 && !bytes.HasPrefix(b[:n], []byte("HTTP/1.1 1")) {
 		c.answered.Store(true)
 	}
 	return n, err

@@ -1,7 +1,9 @@
 package mtls_test
 
 import (
+	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -88,6 +90,39 @@ func TestRotationUnderLoad(t *testing.T) {
 	wg.Wait()
 	if n := dials(); n < 50 {
 		t.Errorf("%d connections for 100 SVIDs", n)
+	}
+}
+
+// TestRotationBeforeBody: a request that waits for the server's word before it
+// sends its body stays on its connection.
+func TestRotationBeforeBody(t *testing.T) {
+	domain := identitytest.NewDomain(t, "spike.ist")
+	source := domain.Source("/alice")
+	var got []byte
+	url := serve(t, domain.Source("/server"), func(c *mtls.ServerConfig) {
+		c.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			source.Use(domain.SVID("/alice", time.Hour))
+			got, _ = io.ReadAll(r.Body) // and says "100 Continue"
+		})
+	})
+	alice, _ := checking(t, source)
+	transport, ok := alice.Transport.(*http.Transport)
+	if !ok {
+		t.Fatal("not a transport")
+	}
+	transport.ExpectContinueTimeout = 10 * time.Second
+	// Without a way to send it twice.
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, io.MultiReader(strings.NewReader("body")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Expect", "100-continue")
+	res, err := alice.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := res.Body.Close(); err != nil || string(got) != "body" {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 
