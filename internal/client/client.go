@@ -72,6 +72,7 @@ func New(config Config) *Client {
 		DisableCompression:     true,
 		Protocols:              protocols,
 	}
+	mtls.CheckKept(transport, config.SVID, config.Bundles)
 	c := &Client{base: config.URL, timeout: config.Timeout, transport: transport}
 	if c.timeout <= 0 {
 		c.timeout = defaultTimeout
