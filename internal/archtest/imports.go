@@ -27,12 +27,12 @@ type Package struct {
 // which puts them together, may import any.
 func nexusImports(from string) (to []string, known bool) {
 	switch {
-	case from == "policy", from == "failpoint":
+	case from == "failpoint":
 		return nil, true
 	case from == "seal":
 		return []string{"failpoint"}, true
 	case from == "vault":
-		return []string{"policy", "seal", "failpoint"}, true
+		return []string{"seal", "failpoint"}, true
 	case from == "audit":
 		return []string{"vault"}, true
 	case from == "server":
@@ -65,8 +65,11 @@ func Imports(packages []Package) (violations []string) {
 			nexusPackage(p, part, complain)
 		}
 		for _, dep := range p.Deps {
-			if from == "internal/secret" && !standard(dep) {
+			if (from == "internal/secret" || from == "internal/policy") && !standard(dep) {
 				complain("%s depends on %s: it may have the standard library alone", from, dep)
+			}
+			if from == "internal/policy" && (dep == "net" || below(dep, "net/http") || below(dep, "database/sql")) {
+				complain("%s depends on %s: what a policy says depends on nothing else", from, dep)
 			}
 			if p.Name == "main" {
 				linked(from, dep, complain)
@@ -87,7 +90,7 @@ func nexusPackage(p Package, from string, complain func(string, ...any)) {
 			complain("app/nexus/internal/%s imports %s; it may import %q", from, to, allowed)
 		}
 		switch {
-		case from != "vault" && from != "policy" && from != "seal":
+		case from != "vault" && from != "seal":
 		case imported == "net/http", below(imported, "database/sql"), imported == "os", imported == "net":
 			complain("app/nexus/internal/%s imports %s: the domain knows no HTTP, no SQL and no environment", from, imported)
 		}

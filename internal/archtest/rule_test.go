@@ -48,6 +48,10 @@ func TestImports(t *testing.T) {
 		"secret with another of ours": {
 			Package{ImportPath: prefix + "internal/secret", Deps: []string{prefix + "internal/api"}}, "internal/api",
 		},
+		"policy with another of ours": {
+			Package{ImportPath: prefix + "internal/policy", Deps: []string{"regexp", prefix + "internal/api"}}, "internal/api",
+		},
+		"policy with HTTP": {Package{ImportPath: prefix + "internal/policy", Deps: []string{"net/http"}}, "net/http"},
 		"a Keeper with circl": {
 			Package{ImportPath: prefix + "app/keeper", Name: "main", Deps: []string{"github.com/cloudflare/circl/group"}}, "circl",
 		},

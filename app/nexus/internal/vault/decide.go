@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/spiffe/spike/app/nexus/internal/policy"
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/policy"
 	"github.com/spiffe/spike/internal/role"
 )
 

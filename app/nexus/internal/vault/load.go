@@ -12,10 +12,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/spiffe/spike/app/nexus/internal/policy"
 	"github.com/spiffe/spike/app/nexus/internal/seal"
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/keeper"
+	"github.com/spiffe/spike/internal/policy"
 	"github.com/spiffe/spike/internal/secret"
 )
 

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/spiffe/spike/app/nexus/internal/policy"
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/policy"
 )
 
 // PutPolicy creates a policy, or replaces the one of that name. A workload that

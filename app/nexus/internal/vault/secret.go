@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spiffe/spike/app/nexus/internal/policy"
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/policy"
 	"github.com/spiffe/spike/internal/secret"
 )
 

@@ -5,8 +5,8 @@ import (
 	"maps"
 	"time"
 
-	"github.com/spiffe/spike/app/nexus/internal/policy"
 	"github.com/spiffe/spike/app/nexus/internal/seal"
+	"github.com/spiffe/spike/internal/policy"
 	"github.com/spiffe/spike/internal/secret"
 )
 

@@ -9,7 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/spiffe/spike/app/nexus/internal/policy"
+	"github.com/spiffe/spike/internal/policy"
 )
 
 func compile(t testing.TB, name, id, path string, want policy.Permission) *policy.Policy {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/spiffe/spike/app/nexus/internal/policy"
+	"github.com/spiffe/spike/internal/policy"
 )
 
 // large needs an automaton that is beyond the limit.

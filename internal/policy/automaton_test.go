@@ -9,7 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/spiffe/spike/app/nexus/internal/policy"
+	"github.com/spiffe/spike/internal/policy"
 )
 
 // TestAutomata names patterns that have one and patterns that package regexp takes.
