@@ -17,11 +17,14 @@ import (
 // waits for an answer then: a script would hang.
 var errNoTerminal = errors.New("there is no terminal to ask at")
 
-// interactive reports whether a person can be asked.
+// interactive reports whether a person can be asked: someone who sees the question,
+// which goes to standard error, and whose answer comes from the keyboard. A terminal
+// that is only somewhere else, behind /dev/tty, does not count: a script that was
+// started from one would stop in the middle of the night.
 func (a *app) interactive() bool { return terminal.Is(a.In) && terminal.Is(a.Err) }
 
 // ask asks until one of the answers is given, by its first letter at least. An
-// empty answer is the first one.
+// empty answer is the first one, so the first must be the one that does no harm.
 func (a *app) ask(ctx context.Context, question string, answers ...string) (string, error) {
 	for {
 		given, err := terminal.ReadLine(ctx, a.In, a.Err, question+" ["+strings.Join(answers, "/")+"] ")
@@ -56,6 +59,7 @@ func (a *app) confirm(ctx context.Context) error {
 // knows that there is somebody to ask.
 func (a *app) askHidden(ctx context.Context, key string) ([]byte, error) {
 	const longest = 64 << 10
+	// Room for any password and most tokens; a longer value is no one's to type.
 	read := func(prompt string) ([]byte, error) {
 		line, err := terminal.ReadHidden(ctx, a.In, a.Err, prompt, longest, func([]byte) bool { return false })
 		if errors.Is(err, terminal.ErrSeveralLines) {
@@ -63,6 +67,8 @@ func (a *app) askHidden(ctx context.Context, key string) ([]byte, error) {
 		}
 		return line, err
 	}
+	// Three times, as everyone knows it from other programs. A fourth would be
+	// somebody whose keyboard does not do what they think.
 	for tries := 3; tries > 0; tries-- {
 		first, err := read("Value of " + render.Clean(key) + " (not shown): ")
 		if err != nil {

@@ -17,7 +17,8 @@ import (
 	"github.com/spiffe/spike/internal/role"
 )
 
-// session is a client of Nexus under one identity.
+// session is a client of Nexus under one identity. A command has one at most: it
+// asks for what it does, and for what explains why it could not be done.
 type session struct {
 	*client.Client
 	config Config
@@ -27,6 +28,8 @@ type session struct {
 
 // connect picks the identity with the role that a command needs. With orAny the
 // first identity will do where there is none with the role: the server decides.
+// It does not speak to Nexus yet; the first call does. What fails here has therefore
+// sent nothing, whatever the command would have done.
 func (a *app) connect(ctx context.Context, need role.Role, orAny bool) (*session, error) {
 	config, err := a.Config()
 	if err != nil {
@@ -35,6 +38,8 @@ func (a *app) connect(ctx context.Context, need role.Role, orAny bool) (*session
 			Next: []string{"Correct or unset it, and try again. Nothing was sent."}, Err: err,
 		}
 	}
+	// Asked for each time: identities change by themselves, and a key is not to be kept
+	// in a file for the next command.
 	held, err := identity.Fetch(ctx, config.WorkloadAPI, config.IdentityTimeout)
 	if err != nil {
 		return nil, noIdentity(&config, need, err)
@@ -51,6 +56,8 @@ func (a *app) connect(ctx context.Context, need role.Role, orAny bool) (*session
 	return &session{
 		Client: client.New(client.Config{
 			URL: config.NexusURL, SVID: x509svid.Source(svid), Bundles: held.Bundles,
+			// Exactly Nexus: another program of a trusted domain must not get a secret
+			// because it listens at Nexus's address.
 			Expect: func(id spiffeid.ID) bool { return config.Roles.Of(id) == role.Nexus },
 		}),
 		config: config, id: svid.ID, role: config.Roles.Of(svid.ID),
@@ -65,6 +72,7 @@ func wanted(config *Config, r role.Role) string {
 // noIdentity explains why the Workload API gave none, and what an entry for this
 // program would need. Nexus has not been asked anything yet.
 func noIdentity(config *Config, need role.Role, err error) error {
+	// Unreachable unless it is said otherwise below: a script may wait and try again.
 	f := &Failure{Code: Unreachable, What: "This program cannot get its identity.", Err: err}
 	where := "The Workload API at " + config.WorkloadAPI
 	start := "Start it (a SPIRE agent, or the local identity provider), or correct SPIFFE_ENDPOINT_SOCKET."
@@ -77,6 +85,8 @@ func noIdentity(config *Config, need role.Role, err error) error {
 	case errors.Is(err, identity.ErrBadAddress):
 		f.Why = fmt.Sprintf("SPIFFE_ENDPOINT_SOCKET is %q, which is not the address of a Workload API.", config.WorkloadAPI)
 		f.Next = []string{"Write an absolute path, with three slashes: unix:///path/to/api.sock"}
+	// The most frequent of all on a new machine. It says what an entry must have, in
+	// both forms that there are, ready to be copied.
 	case errors.Is(err, identity.ErrNotIssued):
 		f.Code, f.What = Denied, "This program has no identity."
 		f.Why = fmt.Sprintf("%s answered, and has no entry for this program: %s, running as uid %d.",
@@ -105,6 +115,7 @@ func noIdentity(config *Config, need role.Role, err error) error {
 // missingRole lists what was offered: the usual mistake is an entry for another
 // role, or one in a domain where roles do not count.
 func missingRole(config *Config, err error) error {
+	// Anything else is a fault of this program, and is told in its own words.
 	var missing *identity.MissingRoleError
 	if !errors.As(err, &missing) {
 		return err

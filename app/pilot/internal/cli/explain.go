@@ -16,7 +16,9 @@ import (
 )
 
 // explain turns the error of a call into what a person needs. What says what
-// did not work: "The secret was not written."
+// did not work: "The secret was not written." It is the one place where errors of
+// the wire become sentences; commands add only what they alone can meet. The order
+// is that in which a call meets its obstacles, and the exit code follows from it.
 func (s *session) explain(ctx context.Context, what string, err error) error {
 	f := &Failure{Code: Failed, What: what, Err: err}
 	nexus := "Nexus at " + s.config.NexusURL.String()
@@ -29,6 +31,7 @@ func (s *session) explain(ctx context.Context, what string, err error) error {
 		f.Code = Unreachable
 		f.Why = untrusted(s, err)
 		f.Next = []string{"Check SPIKE_NEXUS_API_URL, SPIKE_TRUST_ROOT and SPIKE_TRUST_ROOT_NEXUS. Nothing was sent to that server."}
+	// Nexus ended the handshake, so it said nothing more; these are the reasons it has.
 	case errors.Is(err, client.ErrRefused):
 		f.Code = Denied
 		f.Why = fmt.Sprintf("%s does not accept the identity %s: it has expired, or its trust domain is not trusted there.", nexus, s.id)
@@ -37,6 +40,7 @@ func (s *session) explain(ctx context.Context, what string, err error) error {
 		f.Code = Unreachable
 		f.Why = fmt.Sprintf("%s does not answer: %v.", nexus, root(err))
 		f.Next = []string{"Start Nexus, or correct SPIKE_NEXUS_API_URL."}
+	// Found before it was sent, which is what the exit code promises.
 	case errors.Is(err, client.ErrUnsendable):
 		f.Code = Usage
 		f.Why = "The request " + root(err).Error() + "."
@@ -52,10 +56,13 @@ func (s *session) explain(ctx context.Context, what string, err error) error {
 			"Is the right data folder mounted? (SPIKE_NEXUS_DATA_DIR)",
 			"Only to make a new cluster, an administrator runs: spike operator init",
 		}
+	// Nexus gives the same answer whether or not the path exists, so no more is known.
+	// The identity is named: often it is another one than people think.
 	case errors.Is(err, api.ErrUnauthorized):
 		f.Code = Denied
 		f.Why = fmt.Sprintf("Nexus does not allow %s to do this.", s.id)
 		f.Next = []string{"Use an identity with the role that is needed, or ask an administrator."}
+	// These two are for commands to say better.
 	case errors.Is(err, api.ErrNotFound):
 		f.Code = NotFound
 		f.Why = "Nexus has no such thing."
@@ -65,6 +72,7 @@ func (s *session) explain(ctx context.Context, what string, err error) error {
 	case errors.Is(err, api.ErrNoRootKeyBackend):
 		f.Why = "This Nexus keeps everything in memory under a throw-away key (SPIKE_NEXUS_BACKEND_STORE=memory)."
 		f.Next = []string{"It needs neither init nor recovery shards: it is open as it is."}
+	// The same rules were kept here before it was sent, so they must differ.
 	case errors.Is(err, api.ErrBadRequest):
 		f.Why = "Nexus did not accept the request as valid."
 		f.Next = []string{"Compare the versions of spike and nexus: spike --version, nexus --version."}
@@ -81,6 +89,8 @@ func (s *session) explain(ctx context.Context, what string, err error) error {
 // one that does not tell, it may have been done.
 func (s *session) explainWrite(ctx context.Context, what string, err error) error {
 	explained := s.explain(ctx, what, err)
+	// An internal error counts as no answer: a failed flush may be on disk all the
+	// same, and Nexus itself learns that only when it starts again.
 	var f *Failure
 	if !errors.As(explained, &f) || !errors.Is(err, client.ErrUnanswered) && !errors.Is(err, api.ErrInternal) {
 		return explained
@@ -93,7 +103,8 @@ func (s *session) explainWrite(ctx context.Context, what string, err error) erro
 	return f
 }
 
-// root is the innermost cause: the last of each chain.
+// root is the innermost cause: the last of each chain. "connection refused" says
+// more to a person than the five layers that pass it on.
 func root(err error) error {
 	for {
 		switch wrapped := err.(type) { //nolint:errorlint // walks the chain itself
@@ -112,7 +123,8 @@ func root(err error) error {
 	}
 }
 
-// untrusted says what the server is instead.
+// untrusted says what the server is instead. A wrong address and a wrong trust
+// domain look alike from here, but for the identity that it showed.
 func untrusted(s *session, err error) string {
 	server := "What answers at " + s.config.NexusURL.String()
 	if errors.Is(err, mtls.ErrWrongPeer) {
@@ -134,7 +146,8 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// interrupted is for a command that was told to stop, by a signal or a key.
+// interrupted is for a command that was told to stop, by a signal or a key. It
+// gives no reason and no advice: the one who did it knows.
 func interrupted(err error) error {
 	return &Failure{Code: Failed, What: "Interrupted.", Err: err}
 }
@@ -160,7 +173,8 @@ func (s *session) notReady(ctx context.Context, f *Failure) {
 	f.Why, f.Next = situation(&status)
 }
 
-// situation says in sentences why Nexus is not open, and what to do about it.
+// situation says in sentences why Nexus is not open, and what to do about it. Both
+// a call that failed and status end here, so that they never give different advice.
 func situation(status *api.OperatorStatusResponse) (why string, next []string) {
 	why = sentence(status.Reason)
 	switch status.State {

@@ -15,13 +15,16 @@ import (
 	"github.com/spiffe/spike/internal/role"
 )
 
-// getOptions is what the flags of get say.
+// getOptions is what the flags of get say. There is no format for shells to
+// evaluate: a value would have to be quoted for every shell there is.
 type getOptions struct {
 	version int
 	keys    bool
 	output  *format
 }
 
+// secretGet has two forms, since a value for people and a value for a program are
+// not the same: only the first may change what it shows.
 func (a *app) secretGet() *cobra.Command {
 	var opt getOptions
 	cmd := &cobra.Command{
@@ -52,11 +55,15 @@ one string; with --keys a list of strings, sorted.`,
 	return cmd
 }
 
+// get reads the secret as a whole, also when one key is wanted: Nexus keeps and
+// guards secrets, not keys.
 func (a *app) get(cmd *cobra.Command, args []string, opt *getOptions) error {
 	ctx, path := cmd.Context(), args[0]
 	if err := api.ValidatePath(path); err != nil {
 		return usageFrom(cmd, err)
 	}
+	// Nexus would say of a negative version that it is not there, which is no help to
+	// who mistyped it.
 	switch {
 	case opt.version < 0:
 		return usage(cmd, "The version is negative.")
@@ -72,6 +79,7 @@ func (a *app) get(cmd *cobra.Command, args []string, opt *getOptions) error {
 	if err != nil {
 		return s.explainGet(ctx, path, opt.version, err)
 	}
+	// Names go to the terminal cleaned, and to programs as they are.
 	keys := slices.Sorted(maps.Keys(values))
 	if opt.keys {
 		return a.answer(*opt.output, keys, func(w io.Writer) error { return render.Lines(w, keys) })
@@ -94,6 +102,8 @@ func (a *app) get(cmd *cobra.Command, args []string, opt *getOptions) error {
 		}
 	}
 	return a.answer(*opt.output, value, func(w io.Writer) error {
+		// Byte for byte even on a terminal, but for this newline: who asks for one value
+		// wants that value, and the prompt must not follow on its line.
 		if terminal.Is(a.Out) && !strings.HasSuffix(value, "\n") {
 			value += "\n"
 		}

@@ -15,6 +15,8 @@ import (
 	"github.com/spiffe/spike/internal/role"
 )
 
+// operatorInit has no flags: how many Keepers there are, and how many are needed,
+// is Nexus's setting, and a cluster must not come out different by a slip here.
 func (a *app) operatorInit() *cobra.Command {
 	return &cobra.Command{
 		Use:   "init",
@@ -32,12 +34,15 @@ It needs an identity with the role superuser.`,
 	}
 }
 
+// initialize asks no question first. It cannot do harm: Nexus refuses wherever there
+// is, or may be, anything to lose.
 func (a *app) initialize(ctx context.Context) error {
 	s, err := a.connect(ctx, role.Superuser, false)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
+	// No time limit but the client's: Nexus waits for every Keeper, and each has its own.
 	made, err := s.OperatorInit(ctx)
 	if err != nil {
 		return s.explainInit(ctx, err)
@@ -51,6 +56,8 @@ func (a *app) initialize(ctx context.Context) error {
 				render.Count(made.Keepers, "Keeper"), made.Threshold, render.Count(made.Shards, "recovery shard"))},
 		)
 	})
+	// Told even when the answer could not be printed. The cluster is there, and this
+	// is the moment at which someone will still export the shards.
 	a.tell(`
 The cluster is made and open. A restarted Nexus gets its root key back from the
 Keepers by itself, as long as %d of them keep running.
@@ -88,6 +95,7 @@ func (s *session) explainInit(ctx context.Context, err error) error {
 		}
 	case errors.Is(err, api.ErrUnauthorized), errors.Is(err, api.ErrNoRootKeyBackend):
 		return s.explain(ctx, nothing, err)
+	// Without an answer it may be there, and another try then says so.
 	default:
 		return s.explainWrite(ctx, "No cluster was made.", err)
 	}

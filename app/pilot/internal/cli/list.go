@@ -13,7 +13,8 @@ import (
 	"github.com/spiffe/spike/internal/role"
 )
 
-// listOptions is what the flags of list say.
+// listOptions is what the flags of list say. A prefix is an argument, as it is the
+// one thing that is given by hand.
 type listOptions struct {
 	after  string
 	limit  int
@@ -21,6 +22,8 @@ type listOptions struct {
 	output *format
 }
 
+// secretList reads page by page whatever is asked for, so that no list is too long
+// for an answer, and none keeps Nexus from answering others.
 func (a *app) secretList() *cobra.Command {
 	var opt listOptions
 	cmd := &cobra.Command{
@@ -59,6 +62,7 @@ func (a *app) list(cmd *cobra.Command, args []string, opt *listOptions) error {
 	if len(args) > 0 {
 		wanted.Prefix = args[0]
 	}
+	// A prefix may be half a path, so the rules for paths do not hold for it.
 	switch err := wanted.Validate(); {
 	case err != nil:
 		return usageFrom(cmd, err)
@@ -84,8 +88,11 @@ func (a *app) list(cmd *cobra.Command, args []string, opt *listOptions) error {
 		return render.Lines(w, paths)
 	})
 	switch {
+	// Told to scripts, too: a list that ends where nobody expects it is a trap.
 	case more:
 		a.tell("There are more: --after %s", render.Clean(paths[len(paths)-1]))
+	// An empty answer on a terminal looks like a command that did nothing. Programs
+	// know what an empty list is.
 	case len(paths) == 0 && wanted != api.SecretListRequest{} && terminal.Is(a.Out):
 		a.tell("There are no such secrets.")
 	case len(paths) == 0 && terminal.Is(a.Out):

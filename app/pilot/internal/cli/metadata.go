@@ -14,7 +14,8 @@ import (
 	"github.com/spiffe/spike/internal/role"
 )
 
-// The states of a version.
+// The states of a version. They are words of the answer for programs, but for
+// gone, which such a version is not in.
 const (
 	live      = "live"
 	deleted   = "deleted"   // can be undeleted
@@ -22,7 +23,9 @@ const (
 	gone      = "gone"      // it was written once, and is not kept any more
 )
 
-// metadata is what is known of a secret beside its values, as programs get it.
+// metadata is what is known of a secret beside its values, as programs get it. It
+// differs from the wire in what makes it easier to use: the versions are a list,
+// in order, and each has its state as a word.
 type metadata struct {
 	Path           string    `json:"path"`
 	CurrentVersion int       `json:"currentVersion"`
@@ -33,7 +36,8 @@ type metadata struct {
 	Versions       []version `json:"versions"` // ascending
 }
 
-// version is one version of it.
+// version is one version of it. DeletedTime is there as null when it is live, so
+// that every version has the same names.
 type version struct {
 	Version     int        `json:"version"`
 	State       string     `json:"state"`
@@ -41,12 +45,14 @@ type version struct {
 	DeletedTime *time.Time `json:"deletedTime"`
 }
 
+// newMetadata makes it of the wire's answer.
 func newMetadata(path string, res *api.SecretMetadataResponse) *metadata {
 	m := &metadata{
 		Path: path, CurrentVersion: res.Metadata.CurrentVersion, OldestVersion: res.Metadata.OldestVersion,
 		MaxVersions: res.Metadata.MaxVersions, CreatedTime: res.Metadata.CreatedTime, UpdatedTime: res.Metadata.UpdatedTime,
 	}
 	for number, v := range res.Versions {
+		// A destroyed version has the time of its deletion as well, so it goes first.
 		state := live
 		switch {
 		case v.Destroyed:
@@ -74,6 +80,8 @@ func (m *metadata) where(number int) string {
 	return ""
 }
 
+// secretMetadata is a group of one: what else there may be to do with metadata has
+// its place.
 func (a *app) secretMetadata() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "metadata COMMAND",
@@ -109,6 +117,8 @@ Times are RFC 3339.`,
 	return cmd
 }
 
+// metadataGet asks for no version: Nexus would refuse one that is deleted, and it
+// is deleted ones that people look for here.
 func (a *app) metadataGet(cmd *cobra.Command, path string, output format) error {
 	ctx := cmd.Context()
 	if err := api.ValidatePath(path); err != nil {
@@ -147,6 +157,8 @@ func writeMetadata(w io.Writer, style render.Style, m *metadata) error {
 	return writeVersions(w, style, versions)
 }
 
+// writeVersions writes one version a row. Times are whole seconds: people compare
+// them with logs, and programs have the rest in JSON.
 func writeVersions(w io.Writer, style render.Style, versions []version) error {
 	rows := make([][]render.Cell, len(versions))
 	for i, v := range versions {
@@ -160,5 +172,6 @@ func writeVersions(w io.Writer, style render.Style, versions []version) error {
 	return render.Table(w, style, []string{"VERSION", "STATE", "WRITTEN", "DELETED"}, rows)
 }
 
-// stamp is a time as people read it in logs, too.
+// stamp is a time as people read it in logs, too: in UTC, since those who compare
+// notes about an incident may sit anywhere.
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -4,6 +4,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// operator has what is done to a cluster, by people with a role for each, and
+// secret what is done with it.
 func (a *app) operator() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "operator COMMAND",

@@ -14,7 +14,7 @@ import (
 type format string
 
 const (
-	text       format = "text"
+	text       format = "text" // for people: may change from version to version
 	jsonFormat format = "json"
 	yamlFormat format = "yaml"
 )
@@ -42,18 +42,21 @@ func outputFlag(cmd *cobra.Command) *format {
 	return &f
 }
 
-// complete offers values for a flag.
+// complete offers values for a flag, which without it would be completed as files.
 func complete(cmd *cobra.Command, flag string, values ...string) {
 	completeWith(cmd, flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
+// completeWith offers what values returns.
 func completeWith(cmd *cobra.Command, flag string, values cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, values); err != nil {
 		panic(err) // the caller added the flag a line above
 	}
 }
 
-// answer prints v for programs, or what people writes for people.
+// answer prints v for programs, or what people writes for people. JSON and YAML
+// come from the same names and order; there is no third form to keep in step. A
+// command whose text has nothing for standard output may pass no people.
 func (a *app) answer(output format, v any, people func(io.Writer) error) error {
 	return a.print(func(w io.Writer) error {
 		switch output {

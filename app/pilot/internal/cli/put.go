@@ -18,12 +18,14 @@ import (
 // putOptions is what the flags of put say.
 type putOptions struct {
 	cas           int
-	hasCAS        bool
-	trim, keep    bool
+	hasCAS        bool // 0 is a version to compare with, so it cannot stand for none
+	trim, keep    bool // what to do with a newline; neither is to ask
 	quietExposure bool
 	output        *format
 }
 
+// secretPut names the ways to give a value from the safest to the one that has a
+// warning. There is no flag for a value: it would be as visible, and unwarned.
 func (a *app) secretPut() *cobra.Command {
 	var opt putOptions
 	cmd := &cobra.Command{
@@ -88,6 +90,7 @@ func (a *app) put(cmd *cobra.Command, path string, args []string, opt *putOption
 	case opt.trim && opt.keep:
 		return usage(cmd, "--trim-newline and --verbatim exclude each other.")
 	}
+	// Nothing is read or asked for before all arguments are known to be well formed.
 	pairs, err := pair.Parse(args)
 	if err != nil {
 		return usageFrom(cmd, err)
@@ -102,6 +105,7 @@ func (a *app) put(cmd *cobra.Command, path string, args []string, opt *putOption
 	if len(left) > 0 && !a.interactive() {
 		return badValue(cmd, fmt.Errorf("a value must be asked for, and %w: write KEY=- or KEY=@FILE", errNoTerminal))
 	}
+	// Any identity will do, since Nexus decides: workloads write their own secrets.
 	s, err := a.connect(ctx, role.Superuser, true)
 	if err != nil {
 		return err
@@ -111,6 +115,7 @@ func (a *app) put(cmd *cobra.Command, path string, args []string, opt *putOption
 	if err != nil {
 		return badValue(cmd, err)
 	}
+	// The number is what a later --cas or --version needs.
 	put := api.SecretPutRequest{Path: path, Values: values, Return: "version"}
 	if opt.hasCAS {
 		put.CAS = &opt.cas
@@ -139,6 +144,8 @@ func (a *app) warnExposed(pairs []pair.Pair) {
 	if len(keys) == 0 {
 		return
 	}
+	// All are named, since nothing tells a user name from a password: who reads this
+	// knows, and an advice with the key in it can be typed as it stands.
 	for i := range keys {
 		keys[i] = render.Clean(keys[i])
 	}
@@ -155,6 +162,8 @@ func (a *app) source(ctx context.Context, opt *putOptions) pair.Source {
 	if !terminal.Is(a.In) {
 		from.Input = func() ([]byte, error) {
 			content, err := pair.ReadAll(terminal.Reader(ctx, a.In))
+			// A command before the pipe that failed leaves nothing, and that must not
+			// become the password.
 			if err == nil && len(content) == 0 {
 				err = fmt.Errorf("standard input was empty: %w", pair.ErrEmpty)
 			}
@@ -174,6 +183,7 @@ func (a *app) trim(ctx context.Context, opt *putOptions, what string) (bool, err
 		return false, fmt.Errorf("%s is one line that ends in a newline, which is probably not meant: "+
 			"say --trim-newline to store it without, or --verbatim to keep it", what)
 	}
+	// What it is named, a file or standard input, is shown; what is in it is not.
 	a.tell("In %s there is one line that ends in a newline, which is probably not meant.", render.Clean(what))
 	answer, err := a.ask(ctx, "Store it without the newline?", "yes", "no")
 	return answer == "yes", err
@@ -198,6 +208,8 @@ func (s *session) explainPut(ctx context.Context, path string, opt *putOptions, 
 		Why:  "It was written again, or it is not there.",
 		Next: []string{"What there is: spike secret metadata get " + path},
 	}
+	// Only what is certain is told: which version is current now may have changed
+	// again, and a caller who may write need not be allowed to read it.
 	if opt.cas == 0 {
 		f.What = fmt.Sprintf("The secret was not written: %s is not new.", path)
 		f.Why = "It was written before; even when all its versions are deleted, its path is taken."

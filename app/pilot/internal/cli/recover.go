@@ -14,6 +14,8 @@ import (
 	"github.com/spiffe/spike/internal/role"
 )
 
+// operatorRecover never shows a shard: a terminal has a history and someone behind
+// the chair, and a set on one screen is what splitting the key was to avoid.
 func (a *app) operatorRecover() *cobra.Command {
 	var dir string
 	var force bool
@@ -38,6 +40,8 @@ It needs an identity with the role recover.`,
 	return cmd
 }
 
+// recover writes the set as a whole. Half of one would pass for a set until the day
+// when it is needed.
 func (a *app) recover(cmd *cobra.Command, dir string, force bool) error {
 	ctx := cmd.Context()
 	dir, err := a.recoveryDir(dir)
@@ -58,6 +62,7 @@ func (a *app) recover(cmd *cobra.Command, dir string, force bool) error {
 	if err != nil {
 		return s.explain(ctx, "No recovery shards were written.", err)
 	}
+	// Names from the wire go into files that people open, so they are cleaned as well.
 	set := paper.Set{
 		Cluster: render.Clean(res.Cluster), KeyID: render.Clean(res.KeyID),
 		Threshold: res.Threshold, Made: time.Now(), Shards: res.Shards,
@@ -76,6 +81,8 @@ func (a *app) recover(cmd *cobra.Command, dir string, force bool) error {
 		}
 		return nil
 	})
+	// The files are there whether or not their names could be printed, so how to keep
+	// them is told in any case.
 	needed := "As many as the cluster's threshold"
 	if set.Threshold > 0 {
 		needed = fmt.Sprintf("Any %d", set.Threshold)
@@ -92,7 +99,8 @@ Wrote %s of the cluster %s, key %s.
 	return err
 }
 
-// recoveryDir returns the folder as an absolute path.
+// recoveryDir returns the folder as an absolute path, so that what is told of it
+// holds in any other folder.
 func (a *app) recoveryDir(flag string) (string, error) {
 	if flag == "" {
 		dir, err := a.RecoveryDir()

@@ -17,6 +17,7 @@ import (
 	"github.com/spiffe/spike/internal/shard"
 )
 
+// operatorRestore takes no shard as an argument: the list of processes would have it.
 func (a *app) operatorRestore() *cobra.Command {
 	var files []string
 	cmd := &cobra.Command{
@@ -44,6 +45,7 @@ It needs an identity with the role restore.`,
 	return cmd
 }
 
+// restore wipes what it read however it ends.
 func (a *app) restore(cmd *cobra.Command, files []string) error {
 	ctx := cmd.Context()
 	// Nobody is asked for a shard that could not be sent, and a file is looked at
@@ -129,6 +131,7 @@ func notAShard(err error) error {
 // feed sends the shards one after the other. One that is refused does not keep
 // the others from being sent.
 func (a *app) feed(ctx context.Context, s *session, shards []paper.Shard) error {
+	// What is missing is known once Nexus has taken one; until then it is "more".
 	refused, missing, code := 0, "More are", Failed
 	for i := range shards {
 		given := &shards[i]
@@ -148,6 +151,8 @@ func (a *app) feed(ctx context.Context, s *session, shards []paper.Shard) error 
 			missing = render.Count(res.Remaining, "more shard") + " still"
 			continue
 		}
+		// A shard that is refused is told at once, since its holder may be standing by.
+		// What concerns all of them, such as an identity that is not allowed, ends it.
 		explained := s.explainRestore(ctx, given, err)
 		var f *Failure
 		if len(shards) == 1 || !isRefusal(err) || !errors.As(explained, &f) {
@@ -156,6 +161,7 @@ func (a *app) feed(ctx context.Context, s *session, shards []paper.Shard) error 
 		Report(a.Err, explained)
 		refused, code = refused+1, f.Code
 	}
+	// Some may have counted; what is told last is what is left to do.
 	if refused > 0 {
 		return &Failure{
 			Code: code,
@@ -201,6 +207,7 @@ func (s *session) explainRestore(ctx context.Context, given *paper.Shard, err er
 		f.Code = Conflict
 		f.Why = "The same shard was fed in before; each counts once."
 		f.Next = []string{"Another holder's shard is needed."}
+	// Not a word about the shard: Nexus did not look at it.
 	case errors.Is(err, api.ErrTooManyAttempts):
 		f.What = strings.Replace(f.What, "was refused", "was not looked at", 1)
 		f.Why = "There were too many attempts within a minute."

@@ -35,7 +35,7 @@ type Deps struct {
 	RecoveryDir func() (string, error)
 }
 
-// app is what every command has.
+// app is what every command has. It keeps nothing between them.
 type app struct{ Deps }
 
 // rootHelp is where exit codes and settings are documented; they are a contract
@@ -98,6 +98,8 @@ func New(deps Deps) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	})
+	// Errors are told by Report alone, and the usage only where it helps: cobra would
+	// print a screen of flags because a Keeper is down.
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetUsageTemplate(usageTemplate)
 	root.SetFlagErrorFunc(flagError)
@@ -132,7 +134,7 @@ func New(deps Deps) *cobra.Command {
 	return root
 }
 
-// each visits cmd and every command below it.
+// each visits cmd and every command below it, the hidden ones too.
 func each(cmd *cobra.Command, do func(*cobra.Command)) {
 	do(cmd)
 	for _, c := range cmd.Commands() {

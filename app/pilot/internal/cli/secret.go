@@ -10,6 +10,7 @@ import (
 	"github.com/spiffe/spike/internal/api"
 )
 
+// secret has the commands that workloads use as well as people.
 func (a *app) secret() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "secret COMMAND",
@@ -46,10 +47,13 @@ func (s *session) explainGet(ctx context.Context, path string, version int, err 
 	}
 	f.Next = []string{"Which versions there are: spike secret metadata get " + path}
 	if err != nil {
+		// Allowed to read and not this: a Nexus whose rules changed in between, or gone.
 		// It was asked to explain another failure, and that one is told.
 		f.What, f.Why = "There is no such secret, or no such version of it.", ""
 		return f
 	}
+	// What has changed since the first answer cannot be told from what was so then; in
+	// the worst case the advice is a moment too new.
 	m := newMetadata(path, &res)
 	current := version == 0
 	if current {

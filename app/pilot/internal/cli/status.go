@@ -13,7 +13,8 @@ import (
 	"github.com/spiffe/spike/internal/role"
 )
 
-// status returns the state of Nexus, fit to be shown.
+// status returns the state of Nexus, fit to be shown. What comes from Keepers, such
+// as why one does not answer, has passed through Nexus, and could steer a terminal.
 func (s *session) status(ctx context.Context) (api.OperatorStatusResponse, error) {
 	status, err := s.OperatorStatus(ctx)
 	for _, text := range []*string{
@@ -28,6 +29,8 @@ func (s *session) status(ctx context.Context) (api.OperatorStatusResponse, error
 	return status, err
 }
 
+// operatorStatus is what people run when something is wrong, so it must answer in
+// every state, and a script can ask it for a condition with --check.
 func (a *app) operatorStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
@@ -87,6 +90,8 @@ With -o json or yaml the answer is an object, without what Nexus does not know:
 // writeStatus writes the state for people. What Nexus does not know, because it
 // is not open, is left out rather than shown as zero.
 func writeStatus(w io.Writer, style render.Style, status *api.OperatorStatusResponse) error {
+	// A zero that is true, such as no secrets yet, comes as a pointer to it; so what is
+	// nil is not known.
 	secrets, started := "", ""
 	if status.Secrets != nil {
 		secrets = strconv.Itoa(*status.Secrets)
@@ -113,6 +118,8 @@ func writeStatus(w io.Writer, style render.Style, status *api.OperatorStatusResp
 	if err != nil || len(status.Keepers) == 0 {
 		return err
 	}
+	// The last column has what a Keeper's failure said, which may be long: it is the
+	// one that a narrow terminal breaks into lines.
 	rows := make([][]render.Cell, len(status.Keepers))
 	for i, k := range status.Keepers {
 		rows[i] = render.Row(strconv.Itoa(k.Index), k.URL, "yes", k.Holds, k.Detail)
@@ -133,7 +140,8 @@ func writeStatus(w io.Writer, style render.Style, status *api.OperatorStatusResp
 	return err
 }
 
-// threshold says what is enough to bring the root key back.
+// threshold says what is enough to bring the root key back. A store in memory has
+// no such thing.
 func threshold(status *api.OperatorStatusResponse) string {
 	if status.Threshold == 0 {
 		return ""

@@ -10,7 +10,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// usage returns a failure of the one who typed the command.
+// usage returns a failure of the one who typed the command. The caller sees to it
+// that args repeat nothing that may be a secret in a wrong place.
 func usage(cmd *cobra.Command, format string, args ...any) *Failure {
 	return &Failure{
 		Code: Usage,
@@ -64,7 +65,8 @@ func unknown(cmd *cobra.Command, word string) error {
 	return f
 }
 
-// names lists the commands below cmd that a person may type.
+// names lists the commands below cmd that a person may type. Cobra counts help, as
+// the one who makes it, among the hidden.
 func names(cmd *cobra.Command) []string {
 	var list []string
 	for _, c := range cmd.Commands() {

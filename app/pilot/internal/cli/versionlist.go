@@ -6,11 +6,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/spiffe/spike/internal/api"
 )
 
-// mostVersions is far more than a secret keeps, and keeps a mistyped range from
-// becoming a request of megabytes.
-const mostVersions = 1000
+// mostVersions is what Nexus takes. A mistyped range is refused here rather than
+// counted out.
+const mostVersions = api.MaxVersionsNamed
 
 // versionList is the value of a flag that names versions: 1,2 or 3-5. Sorted,
 // each once. 0 is the current version.

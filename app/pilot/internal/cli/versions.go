@@ -16,23 +16,30 @@ import (
 	"github.com/spiffe/spike/internal/role"
 )
 
-// change is what can be done to versions of a secret.
+// change is what can be done to versions of a secret. The three commands differ in
+// these values alone, so that they agree in everything else: which versions are
+// meant, what is passed over, how it is told.
 type change struct {
 	verb, done string // "delete", "Deleted"
-	from       []string
+	// from are the states that a version can be changed out of.
+	from []string
 	// reached are the states that a version may have already for there to be
 	// nothing to do, and nothing wrong: a script can be run again.
 	reached []string
-	apply   func(*client.Client, context.Context, string, ...int) error
+	// apply is a method of the client, whose connection the command makes.
+	apply func(*client.Client, context.Context, string, ...int) error
 	// final asks before it is done: there is no way back.
 	final bool
 }
 
+// changeAnswer is the part of the help that describes plan, the answer of all three.
 const changeAnswer = `
 
 With -o json or yaml the answer is an object: path; versions, the numbers that
 were changed; and passedOver, those that were not.`
 
+// secretDelete asks nothing, although it takes something away: it can be undone,
+// and who is asked about everything soon answers without reading.
 func (a *app) secretDelete() *cobra.Command {
 	return a.changeCommand(&change{
 		verb: "delete", done: "Deleted", from: []string{live}, reached: []string{deleted, destroyed, gone},
@@ -51,6 +58,7 @@ never falls back to an older value.` + changeAnswer,
 	})
 }
 
+// secretUndelete is the way back, which the answer of delete spells out.
 func (a *app) secretUndelete() *cobra.Command {
 	return a.changeCommand(&change{
 		verb: "undelete", done: "Brought back", from: []string{deleted}, reached: []string{live},
@@ -65,6 +73,8 @@ func (a *app) secretUndelete() *cobra.Command {
 	})
 }
 
+// secretDestroy has no default for the versions: nobody should lose one by leaving
+// a flag out.
 func (a *app) secretDestroy() *cobra.Command {
 	return a.changeCommand(&change{
 		verb: "destroy", done: "Destroyed", from: []string{live, deleted}, reached: []string{destroyed, gone},
@@ -104,6 +114,7 @@ func (a *app) changeCommand(c *change, cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// changeVersions runs any of the three.
 func (a *app) changeVersions(cmd *cobra.Command, c *change, path string, named []int, yes bool, output format) error {
 	ctx := cmd.Context()
 	if err := api.ValidatePath(path); err != nil {
@@ -112,6 +123,8 @@ func (a *app) changeVersions(cmd *cobra.Command, c *change, path string, named [
 	switch {
 	case c.final && len(named) == 0:
 		return usage(cmd, "The versions to %s must be named: --versions.", c.verb)
+	// Before anything else, so that a script fails on its first line and not after
+	// it has learned what there is.
 	case c.final && !yes && !a.interactive():
 		f := usage(cmd, "To %s cannot be undone, and %v.", c.verb, errNoTerminal)
 		f.Next = append([]string{"If it is meant, say so: --yes. Nothing was sent."}, f.Next...)
@@ -131,33 +144,42 @@ func (a *app) changeVersions(cmd *cobra.Command, c *change, path string, named [
 	for _, remark := range p.remarks {
 		a.tell("%s", remark)
 	}
-	if len(p.Versions) > 0 {
-		if c.final && !yes {
-			if err := a.announce(p); err != nil {
-				return err
-			}
-			if err := a.confirm(ctx); err != nil {
-				return err
-			}
-		}
-		if err := c.apply(s.Client, ctx, path, p.Versions...); err != nil {
-			return noSecret(s.explainWrite(ctx, "The versions were not changed.", err), path)
-		}
-		a.tell("%s %s of %s.", c.done, numbered(p.Versions), path)
-		a.tellAfter(c, p)
-	} else if p.amiss {
-		return &Failure{Code: NotFound, What: fmt.Sprintf("There is nothing to %s.", c.verb), Next: []string{
+	switch {
+	case len(p.Versions) > 0:
+		err = a.carryOut(ctx, s, c, p, yes)
+	case p.amiss:
+		err = &Failure{Code: NotFound, What: fmt.Sprintf("There is nothing to %s.", c.verb), Next: []string{
 			"What there is: spike secret metadata get " + path,
 		}}
 	}
-	if output == text {
-		return nil
+	// Without -o there is nothing for standard output: what was done is a remark.
+	if err != nil || output == text {
+		return err
 	}
 	return a.answer(output, p, nil)
 }
 
+// carryOut asks where that is due, and does what is planned.
+func (a *app) carryOut(ctx context.Context, s *session, c *change, p *plan, yes bool) error {
+	if c.final && !yes {
+		if err := a.announce(p); err != nil {
+			return err
+		}
+		if err := a.confirm(ctx); err != nil {
+			return err
+		}
+	}
+	if err := c.apply(s.Client, ctx, p.Path, p.Versions...); err != nil {
+		return noSecret(s.explainWrite(ctx, "The versions were not changed.", err), p.Path)
+	}
+	a.tell("%s %s of %s.", c.done, numbered(p.Versions), p.Path)
+	a.tellAfter(c, p)
+	return nil
+}
+
 // tellAfter says how a deletion is undone, and what it does to those who read.
 func (a *app) tellAfter(c *change, p *plan) {
+	// Without the metadata only a 0 is known to be the current version.
 	current := p.known != nil && slices.Contains(p.Versions, p.known.CurrentVersion) || slices.Contains(p.Versions, 0)
 	if current && c.verb != "undelete" {
 		a.tell("Reads of %s without a version now find nothing.", p.Path)
@@ -213,6 +235,8 @@ func (s *session) plan(ctx context.Context, c *change, path string, named []int)
 	return p, nil
 }
 
+// passedOver says why nothing is done about a version. Each state has one sentence
+// only, since a command meets just those that it cannot change.
 func passedOver(number int, path, state string) string {
 	is := map[string]string{
 		live: "is not deleted", deleted: "is deleted already", destroyed: "was destroyed", gone: "is gone for good",
@@ -221,12 +245,16 @@ func passedOver(number int, path, state string) string {
 	return fmt.Sprintf("Version %d of %s %s: passed over.", number, path, is[state])
 }
 
-// announce says what will be destroyed.
+// announce says what will be destroyed, with the times by which a person can tell
+// versions from one another. Values are not shown: who destroys a secret need not
+// be allowed to see it.
 func (a *app) announce(p *plan) error {
 	a.tell("This destroys %s of %s. It cannot be undone.", numbered(p.Versions), p.Path)
 	if p.known == nil {
-		return nil
+		return nil // there is no more to say
 	}
+	// In order as they are kept. The table goes where the question goes, which is a
+	// terminal, but plainly: it is read once.
 	meant := slices.DeleteFunc(slices.Clone(p.known.Versions), func(v version) bool { return !slices.Contains(p.Versions, v.Version) })
 	if err := writeVersions(a.Err, render.Style{}, meant); err != nil {
 		return err
