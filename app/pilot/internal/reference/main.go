@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,22 +19,30 @@ func main() {
 	}
 }
 
-// run replaces the folders cli and man in the folder that is named.
+// run writes the pages into the folders cli and man of the folder that is named,
+// and removes those of commands that are gone.
 func run(args []string) error {
 	if len(args) != 1 {
-		return fmt.Errorf("usage: reference FOLDER")
+		return errors.New("usage: reference FOLDER")
 	}
 	files, err := pages(cli.New(cli.Deps{}))
 	if err != nil {
 		return err
 	}
 	for _, folder := range folders {
-		// The page of a command that is gone must go, too.
-		if err := os.RemoveAll(filepath.Join(args[0], folder)); err != nil {
+		folder = filepath.Join(args[0], folder)
+		if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // documentation is for everyone
 			return err
 		}
-		if err := os.MkdirAll(filepath.Join(args[0], folder), 0o755); err != nil { //nolint:gosec // documentation is for everyone
+		// Only what is called as a page is: a wrong folder must not lose its files.
+		older, err := filepath.Glob(filepath.Join(folder, "spike*.[m1]*"))
+		if err != nil {
 			return err
+		}
+		for _, page := range older {
+			if err := os.Remove(page); err != nil {
+				return err
+			}
 		}
 	}
 	for name, content := range files {
