@@ -40,7 +40,7 @@ func run(args []string) error {
 			return err
 		}
 		for _, page := range older {
-			if err := os.Remove(page); err != nil {
+			if err := os.Remove(page); err != nil { //nolint:gosec // whoever runs it names the folder
 				return err
 			}
 		}
