@@ -113,9 +113,7 @@ func TestActiveShare(t *testing.T) {
 	}
 	h.release()
 	wg.Wait()
-	if _, err := post(client(t, source), url); err != nil {
-		t.Errorf("once its requests were answered: %v", err)
-	}
+	servedSoon(t, client(t, source), url)
 }
 
 // TestIdleShare: whoever leaves many connections behind loses its own.
@@ -260,17 +258,23 @@ func TestWithdrawnPeerOverHTTP2(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	before := dials.Load()
 	if _, err := post(alice, url); err == nil {
 		t.Error("served")
 	}
-	if dials.Load() == before {
+	if dials.Load() < 2 {
 		t.Error("the connection was kept")
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	if n := strings.Count(said.String(), "level=WARN"); n != 1 {
-		t.Errorf("%d warnings:\n%s", n, &said)
+	warnings := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return strings.Count(said.String(), "level=WARN")
+	}
+	// The connection ends before the log says why.
+	for deadline := time.Now().Add(10 * time.Second); warnings() == 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	if n := warnings(); n != 1 {
+		t.Errorf("%d warnings", n)
 	}
 }
 
@@ -294,9 +298,16 @@ func TestManyStrangers(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	servedSoon(t, client(t, domain.Source("/newcomer")), url)
+}
+
+// servedSoon tries until c is served: a server books an answered connection as
+// idle a moment after its client has the answer.
+func servedSoon(t *testing.T, c *http.Client, url string) {
+	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		_, err := post(client(t, domain.Source("/newcomer")), url)
+		_, err := post(c, url)
 		if err == nil {
 			return
 		}
