@@ -101,3 +101,20 @@ func TestPagesThatWereNotAskedFor(t *testing.T) {
 		}
 	}
 }
+
+// TestMetadata checks that what comes back is what was sent, and that a secret
+// without a version, which there cannot be, is not taken for one.
+func TestMetadata(t *testing.T) {
+	domain := identitytest.NewDomain(t, "spike.ist")
+	for body, want := range map[string]error{
+		`{"versions":{"2":{"createdTime":"2026-01-02T03:04:05Z","version":2,"deletedTime":null}},"metadata":{"currentVersion":2}}`: nil,
+		`{"metadata":{"currentVersion":2}}`:   client.ErrProtocol,
+		`{"versions":{"x":{}},"metadata":{}}`: client.ErrProtocol,
+	} {
+		c := dial(t, domain.Source("/alice"), nexus(t, domain.Source("/spike/nexus"), answer(http.StatusOK, body)), 0)
+		res, err := c.SecretMetadata(t.Context(), "a/b", 0)
+		if !errors.Is(err, want) || want == nil && (res.Versions[2].Version != 2 || res.Metadata.CurrentVersion != 2) {
+			t.Errorf("%s: got %+v, %v", body, res, err)
+		}
+	}
+}

@@ -37,6 +37,9 @@ It needs an identity with the role recover.`,
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "the folder (default SPIKE_PILOT_RECOVERY_DIR, or ~/.spike/recover)")
 	cmd.Flags().BoolVar(&force, "force", false, "replace an older set that is in the folder")
+	completeWith(cmd, "dir", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return nil, cobra.ShellCompDirectiveFilterDirs
+	})
 	return cmd
 }
 
