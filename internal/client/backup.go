@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,6 +88,7 @@ func receiveJSON(status int, from io.Reader, out any) error {
 type transfer struct {
 	path      string
 	body      io.Reader
+	length    int64  // of the body; 0 where it is not known
 	kind      string // of the body
 	expect    bool   // wait for Nexus's word before the body is sent
 	transport *http.Transport
@@ -105,6 +107,7 @@ func (c *Client) transfer(ctx context.Context, t transfer) (id string, err error
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrUnsendable, err)
 	}
+	req.ContentLength = cmp.Or(t.length, -1)
 	req.Header.Set("Content-Type", t.kind)
 	if t.expect {
 		req.Header.Set("Expect", "100-continue")

@@ -26,6 +26,13 @@ const (
 // policy grants one of them only on purpose; see [Policy.Grants].
 const ReservedPrefix = "spike/system/"
 
+// What can be wrong with a pattern that is a regular expression. The texts go on
+// where the name of the pattern ends.
+var (
+	ErrNotAnchored = errors.New("is not anchored: it must begin with ^ and end with $ as a whole")
+	ErrTooComplex  = errors.New("is too complex")
+)
+
 // Permission is what a policy grants.
 type Permission uint8
 
@@ -139,6 +146,10 @@ func (p *Policy) Grants(want Permission, path string) bool {
 	return p.path.match(path)
 }
 
+// Reserved reports whether the policy says literally that it is about reserved
+// paths, and so can grant them without super.
+func (p *Policy) Reserved() bool { return p.reserved }
+
 // PathPrefix returns what every path that the policy is about begins with.
 func (p *Policy) PathPrefix() string { return p.path.prefix }
 
@@ -161,14 +172,14 @@ func compile(text string, instructions int) (*pattern, error) {
 		return nil, fmt.Errorf("is not a regular expression: %w", err)
 	}
 	if !anchored(parsed, syntax.OpBeginText, first) || !anchored(parsed, syntax.OpEndText, last) {
-		return nil, errors.New("is not anchored: it must begin with ^ and end with $ as a whole")
+		return nil, ErrNotAnchored
 	}
 	prog, err := syntax.Compile(parsed.Simplify())
 	if err != nil {
 		return nil, fmt.Errorf("is not a regular expression: %w", err)
 	}
 	if len(prog.Inst) > instructions {
-		return nil, fmt.Errorf("is too complex: it takes %d instructions, and %d are allowed", len(prog.Inst), instructions)
+		return nil, fmt.Errorf("%w: it takes %d instructions, and %d are allowed", ErrTooComplex, len(prog.Inst), instructions)
 	}
 	// Whatever the checks above made of it, it is matched against the whole string.
 	re, err := regexp.Compile(`\A(?:` + text + `)\z`)
@@ -188,6 +199,16 @@ func compile(text string, instructions int) (*pattern, error) {
 	}
 	p.rest = newAutomaton(prog, p.prefix == "")
 	return p, nil
+}
+
+// CheckPattern says whether a policy can have this pattern, and what every match
+// begins with. The errors go on where the name of the pattern ends.
+func CheckPattern(text string) (prefix string, err error) {
+	p, err := compile(text, MaxInstructions)
+	if err != nil {
+		return "", err
+	}
+	return p.prefix, nil
 }
 
 func (p *pattern) match(s string) bool {

@@ -60,7 +60,7 @@ func Report(w io.Writer, err error) int {
 		label = ""
 	}
 	if id := client.RequestID(err); id != "" {
-		paragraph(&out, "Request:", id+" (Nexus's log has it under this id)")
+		paragraph(&out, "Request:", id+" (Nexus's log or audit log has it under this id)")
 	}
 	// If this cannot be written, the exit code still says it.
 	_, _ = io.WriteString(w, out.String())
