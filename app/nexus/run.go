@@ -7,8 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"slices"
-	"strings"
+	"net/url"
 	"sync"
 	"time"
 
@@ -132,7 +131,7 @@ func serve(ctx context.Context, s settings, log *slog.Logger, auditTo io.Writer)
 		return errors.Join(fmt.Errorf("%s: %w", s.dataDir, err), store.Close())
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
-	if err := checkPeers(v.Header(), s); err != nil {
+	if err := checkPeers(v.Header(), s, log); err != nil {
 		return err
 	}
 	source, err := identity(ctx, s, log)
@@ -159,28 +158,6 @@ func identity(ctx context.Context, s settings, log *slog.Logger) (*workloadapi.X
 		return nil, nil //nolint:nilerr // being asked to stop is no failure
 	}
 	return source, err
-}
-
-// checkPeers compares the configured Keepers with those that the store's shares
-// were made for. Their order means nothing.
-func checkPeers(h *vault.Header, s settings) error {
-	if h == nil || s.backend == backendMemory {
-		return nil
-	}
-	var made, configured []string
-	for _, k := range h.Keepers {
-		made = append(made, k.URL)
-	}
-	for _, u := range s.keepers {
-		configured = append(configured, u.String())
-	}
-	slices.Sort(made)
-	slices.Sort(configured)
-	if !slices.Equal(made, configured) {
-		return fmt.Errorf("SPIKE_NEXUS_KEEPER_PEERS names other Keepers than the cluster in %s was made with: "+
-			"it is %s, and was %s", s.dataDir, strings.Join(configured, ","), strings.Join(made, ","))
-	}
-	return nil
 }
 
 // serveVault answers requests until ctx ends or the vault fails, and then shuts
@@ -249,12 +226,15 @@ func newManager(s settings, log *slog.Logger, v *vault.Vault, source *workloadap
 	client := keeper.NewWatchedHTTPClient(source, source,
 		func(id spiffeid.ID) bool { return s.roles.Of(id) == role.Keeper },
 		func(address string) { m.Ended(address) })
+	newKeeper := func(u *url.URL) *keeper.Client {
+		return keeper.NewClient(keeper.ClientConfig{URL: u, HTTP: client})
+	}
 	var keepers []*keeper.Client
 	for _, u := range s.keepers {
-		keepers = append(keepers, keeper.NewClient(keeper.ClientConfig{URL: u, HTTP: client}))
+		keepers = append(keepers, newKeeper(u))
 	}
 	m = rootkey.New(rootkey.Config{
-		Vault: v, Keepers: keepers, Backend: s.backend, HasRootKey: s.backend != backendMemory,
+		Vault: v, Keepers: keepers, NewKeeper: newKeeper, Backend: s.backend, HasRootKey: s.backend != backendMemory,
 		Threshold: s.threshold, Shards: s.shares,
 		UpdateInterval: s.updateInterval, SearchInterval: s.searchInterval,
 		Version: buildinfo.Version("nexus"), Log: log,

@@ -21,7 +21,7 @@ func (w *world) handle(id spiffeid.ID, r *http.Request) (any, error) {
 		return w.status(), nil
 	case w.answer != nil:
 		return nil, w.answer
-	case role == "superuser" && (route == api.PathOperatorBackup || route == api.PathOperatorLoad || route == api.PathOperatorAccept):
+	case role == "superuser" && (route == api.PathOperatorBackup || route == api.PathOperatorLoad || route == api.PathOperatorAccept || route == api.PathOperatorKeeper):
 		return w.safekeep(route, r)
 	case route == api.PathOperatorRestore && role == "restore":
 		return w.restore(r)

@@ -31,6 +31,17 @@ func (w *world) safekeep(route string, r *http.Request) (any, error) {
 			w.state = api.StateOpen
 			return api.OperatorAcceptResponse{Behind: behind()}, nil
 		})
+	case api.PathOperatorKeeper:
+		return answer(r, func(req *api.OperatorKeeperRequest) (res api.OperatorKeeperResponse, err error) {
+			res.Keepers = []string{"https://keeper-1:8443", "https://keeper-2:8443", "https://keeper-3:8443"}
+			for index, url := range req.Replace {
+				if index > len(res.Keepers) {
+					return api.OperatorKeeperResponse{}, api.ErrBadRequest
+				}
+				res.Keepers[index-1] = url
+			}
+			return res, nil
+		})
 	case api.PathOperatorBackup:
 		if w.state != api.StateOpen {
 			return nil, api.ErrNotReady

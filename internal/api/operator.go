@@ -67,6 +67,9 @@ type OperatorStatusResponse struct {
 	// Shards is how many recovery shards there are.
 	Shards  int            `json:"shards,omitempty"`
 	Keepers []KeeperStatus `json:"keepers,omitempty"`
+	// Unassigned has the URLs that Nexus is configured with, and that no share
+	// belongs to.
+	Unassigned []string `json:"unassigned,omitempty"`
 	// Spare is how many more Keepers may be lost while a restarted Nexus still
 	// recovers by itself; below zero it would not.
 	Spare    *int  `json:"spare,omitempty"`
@@ -104,6 +107,22 @@ type OperatorAcceptResponse struct {
 
 // SetErr makes the answer one that failed.
 func (r *OperatorAcceptResponse) SetErr(code Code) { r.Err = code }
+
+// OperatorKeeperRequest says where Keepers are from now on: URLs, by the indexes of
+// their shares.
+type OperatorKeeperRequest struct {
+	Replace map[int]string `json:"replace"`
+}
+
+// OperatorKeeperResponse has the URLs of all Keepers, by index from 1: what the
+// setting SPIKE_NEXUS_KEEPER_PEERS should be.
+type OperatorKeeperResponse struct {
+	Keepers []string `json:"keepers,omitempty"`
+	Err     Code     `json:"err,omitempty"`
+}
+
+// SetErr makes the answer one that failed.
+func (r *OperatorKeeperResponse) SetErr(code Code) { r.Err = code }
 
 // OperatorRecoverRequest asks for the recovery shards.
 type OperatorRecoverRequest struct{}

@@ -15,6 +15,7 @@ const (
 	PathOperatorRestore = "/v1/operator/restore"
 	PathOperatorBackup  = "/v1/operator/backup"
 	PathOperatorLoad    = "/v1/operator/load"
+	PathOperatorKeeper  = "/v1/operator/keeper"
 )
 
 // The values of ?action=. ActionPut is the absence of one.

@@ -132,6 +132,11 @@ var calls = []struct {
 			_, err := c.OperatorAccept(ctx, 7)
 			return err
 		}},
+	{"replace Keepers", "/v1/operator/keeper", `{"replace":{"2":"https://new:8443"}}`,
+		func(ctx context.Context, c *client.Client) error {
+			_, err := c.OperatorKeeper(ctx, map[int]string{2: "https://new:8443"})
+			return err
+		}},
 	{"status", "/v1/operator/status", `{}`,
 		func(ctx context.Context, c *client.Client) error {
 			_, err := c.OperatorStatus(ctx)

@@ -123,7 +123,7 @@ func (r *Reader) Address(name, fallback string) string {
 
 // URL returns an https URL with a host and no path, query or user.
 func (r *Reader) URL(name, fallback string) *url.URL {
-	u, err := parseURL(r.String(name, fallback))
+	u, err := ParseURL(r.String(name, fallback))
 	if err != nil {
 		r.Reject(name, "%v", err)
 	}
@@ -140,7 +140,7 @@ func (r *Reader) URLs(name string) []*url.URL {
 	var list []*url.URL
 	seen := map[string]bool{}
 	for part := range strings.SplitSeq(v, ",") {
-		u, err := parseURL(strings.TrimSpace(part))
+		u, err := ParseURL(strings.TrimSpace(part))
 		if err != nil {
 			r.Reject(name, "%v", err)
 			continue
@@ -155,7 +155,8 @@ func (r *Reader) URLs(name string) []*url.URL {
 	return list
 }
 
-func parseURL(s string) (*url.URL, error) {
+// ParseURL reads an https URL with a host and no path, query or user.
+func ParseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil {
 		return nil, fmt.Errorf("%q is not a URL; write https://host:port", s)

@@ -180,15 +180,16 @@ func (w *world) startWith(d vault.Store, hosts []*keeperHost) *node {
 	client := keeper.NewWatchedHTTPClient(w.nexus, w.nexus,
 		func(id spiffeid.ID) bool { return w.roles.Of(id) == role.Keeper },
 		func(address string) { m.Ended(address) })
+	newKeeper := func(u *url.URL) *keeper.Client {
+		return keeper.NewClient(keeper.ClientConfig{URL: u, HTTP: client, Timeout: 2 * time.Second})
+	}
 	var clients []*keeper.Client
 	for _, k := range hosts {
-		clients = append(clients, keeper.NewClient(keeper.ClientConfig{
-			URL: &url.URL{Scheme: "https", Host: k.address}, HTTP: client, Timeout: 2 * time.Second,
-		}))
+		clients = append(clients, newKeeper(&url.URL{Scheme: "https", Host: k.address}))
 	}
 	m = rootkey.New(rootkey.Config{
 		Vault: v, Keepers: clients, Backend: "sqlite", HasRootKey: true, Threshold: w.thresh, Shards: len(hosts),
-		UpdateInterval: time.Hour, SearchInterval: time.Second, Log: slog.New(slog.DiscardHandler),
+		NewKeeper: newKeeper, UpdateInterval: time.Hour, SearchInterval: time.Second, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background()) // ends with stop
 	done := make(chan struct{})

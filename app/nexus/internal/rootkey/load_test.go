@@ -2,6 +2,7 @@ package rootkey_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,7 +11,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/spiffe/spike/app/nexus/internal/store/memory"
 	"github.com/spiffe/spike/app/nexus/internal/store/sqlite"
+	"github.com/spiffe/spike/app/nexus/internal/vault"
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/backup"
 	"github.com/spiffe/spike/internal/role"
@@ -353,4 +356,32 @@ func TestBackupIsRefused(t *testing.T) {
 	if n.vault.State() != api.StateOpen {
 		t.Error("it failed")
 	}
+}
+
+// crowded is a store whose disk has no room for copies.
+type crowded struct{ vault.Store }
+
+func (crowded) Export(context.Context) (vault.Copy, error) { return nil, vault.ErrFull }
+
+func (crowded) Import(context.Context, io.Reader, func([]byte, vault.State) error) error {
+	return vault.ErrFull
+}
+
+// TestNoRoomForCopies: it is said, and does no harm.
+func TestNoRoomForCopies(t *testing.T) {
+	w := newWorld(t, 3, 2)
+	n := w.startOn(filepath.Join(t.TempDir(), "data"))
+	n.init()
+	file := n.backup()
+
+	other := newWorld(t, 3, 2)
+	n = other.startWith(crowded{memory.New()}, other.keepers)
+	_, err := n.load(file)
+	w.wantErr(err, api.ErrNoRoom)
+	n.init()
+	n.put("a")
+	_, err = n.vault.Backup(t.Context(), as(role.Superuser))
+	w.wantErr(err, api.ErrNoRoom)
+	n.put("b")
+	n.has("a")
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -16,8 +17,11 @@ import (
 
 // Config configures a [Manager].
 type Config struct {
-	Vault   *vault.Vault
-	Keepers []*keeper.Client
+	Vault *vault.Vault
+	// Keepers are those that Nexus is configured with. It speaks to no others, but
+	// for those that a superuser names; NewKeeper makes clients of these.
+	Keepers   []*keeper.Client
+	NewKeeper func(*url.URL) *keeper.Client
 	// Backend is the store's name, for status. HasRootKey is false for a backend
 	// whose key is thrown away with the process.
 	Backend    string
@@ -40,15 +44,17 @@ type Manager struct {
 	vault   *vault.Vault
 	log     *slog.Logger
 	started time.Time
-	kicks   map[string]chan struct{} // by Keeper's host:port
-	initing chan struct{}            // holds a token while nobody initializes or loads
-	loaded  chan struct{}            // closed once a backup was loaded
+	initing chan struct{} // holds a token while nobody initializes or loads
+	loaded  chan struct{} // closed once a backup was loaded
+	moved   chan struct{} // holds a token when Keepers were replaced
 
 	restore collection
 
-	mu   sync.Mutex
-	seen map[string]sighting      // by Keeper's URL: as it was last seen
-	told map[string]keeper.Anchor // by Keeper's URL: the anchor that it was last seen to hold
+	mu      sync.Mutex
+	keepers []*keeper.Client         // the configured ones, and those named since
+	kicks   map[string]chan struct{} // by Keeper's host:port
+	seen    map[string]sighting      // by Keeper's URL: as it was last seen
+	told    map[string]keeper.Anchor // by Keeper's URL: the anchor that it was last seen to hold
 }
 
 // New returns a manager that does nothing in the background until Run.
@@ -56,13 +62,27 @@ func New(c Config) *Manager {
 	m := &Manager{
 		config: c, vault: c.Vault, log: c.Log, started: time.Now(),
 		kicks: map[string]chan struct{}{}, initing: make(chan struct{}, 1), seen: map[string]sighting{},
-		told: map[string]keeper.Anchor{}, loaded: make(chan struct{}),
+		told: map[string]keeper.Anchor{}, loaded: make(chan struct{}), moved: make(chan struct{}, 1),
 	}
 	m.initing <- struct{}{}
 	for _, k := range c.Keepers {
-		m.kicks[address(k)] = make(chan struct{}, 1)
+		m.addLocked(k)
 	}
 	return m
+}
+
+// addLocked makes a Keeper one of those that the manager speaks to.
+func (m *Manager) addLocked(k *keeper.Client) {
+	m.keepers = append(m.keepers, k)
+	if at := address(k); m.kicks[at] == nil {
+		m.kicks[at] = make(chan struct{}, 1)
+	}
+}
+
+func (m *Manager) kickOf(address string) chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.kicks[address]
 }
 
 // address is where a Keeper is dialed: host:port.
@@ -78,7 +98,7 @@ func address(k *keeper.Client) string {
 // has ended: it looks at that Keeper soon. It never blocks.
 func (m *Manager) Ended(address string) {
 	select {
-	case m.kicks[address] <- struct{}{}:
+	case m.kickOf(address) <- struct{}{}:
 	default: // a kick is waiting already, or nobody by that address is ours
 	}
 }
@@ -102,6 +122,14 @@ func (m *Manager) Run(ctx context.Context) {
 	case <-m.vault.Opened():
 	}
 	m.restore.drop()
+	for ctx.Err() == nil {
+		m.tendAll(ctx)
+	}
+}
+
+// tendAll tends the Keepers until ctx ends or some of them are replaced.
+func (m *Manager) tendAll(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	for i, k := range m.slots() {
 		if k != nil {
@@ -109,6 +137,11 @@ func (m *Manager) Run(ctx context.Context) {
 			wg.Go(func() { m.tell(ctx, k) })
 		}
 	}
+	select {
+	case <-ctx.Done():
+	case <-m.moved:
+	}
+	cancel()
 	wg.Wait()
 }
 
@@ -122,9 +155,32 @@ func (m *Manager) slots() []*keeper.Client {
 	}
 	list := make([]*keeper.Client, len(h.Keepers))
 	for i, slot := range h.Keepers {
-		at := slices.IndexFunc(m.config.Keepers, func(k *keeper.Client) bool { return k.URL().String() == slot.URL })
-		if at >= 0 {
-			list[i] = m.config.Keepers[at]
+		list[i] = m.at(slot.URL)
+	}
+	return list
+}
+
+// at returns the Keeper at a URL, or nil when it is none of ours.
+func (m *Manager) at(url string) *keeper.Client {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at := slices.IndexFunc(m.keepers, func(k *keeper.Client) bool { return k.URL().String() == url })
+	if at < 0 {
+		return nil
+	}
+	return m.keepers[at]
+}
+
+// unassigned returns the configured Keepers that no share belongs to.
+func (m *Manager) unassigned() (list []*keeper.Client) {
+	h := m.vault.Header()
+	if h == nil {
+		return nil
+	}
+	urls := h.URLs()
+	for _, k := range m.config.Keepers {
+		if !slices.Contains(urls, k.URL().String()) {
+			list = append(list, k)
 		}
 	}
 	return list

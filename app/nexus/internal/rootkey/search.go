@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -61,6 +62,11 @@ func (m *Manager) round(ctx context.Context) error {
 		running++
 		go func() { found <- m.fetch(asking, h, i+1, k) }()
 	}
+	// One that has moved is known by its share.
+	for _, k := range m.unassigned() {
+		running++
+		go func() { found <- m.fetch(asking, h, 0, k) }()
+	}
 	var shares []shamir.Share
 	defer func() {
 		cancel()
@@ -76,6 +82,10 @@ func (m *Manager) round(ctx context.Context) error {
 		if !s.Value.Present() {
 			continue
 		}
+		if slices.ContainsFunc(shares, func(o shamir.Share) bool { return o.Index == s.Index }) {
+			s.Value.Destroy()
+			continue
+		}
 		shares = append(shares, s)
 		if len(shares) >= h.Threshold {
 			// What is left of the Keepers' answers is not needed.
@@ -87,12 +97,18 @@ func (m *Manager) round(ctx context.Context) error {
 }
 
 // fetch returns the Keeper's share if it is the right one, else one without a value.
+// With the index 0, any that fits is right.
 func (m *Manager) fetch(ctx context.Context, h *vault.Header, index int, k *keeper.Client) shamir.Share {
 	held, _, err := m.look(ctx, index, k)
 	defer held.Wipe()
 	none := shamir.Share{Index: index}
 	if err != nil {
 		return none
+	}
+	for i := 1; index == 0 && i <= len(h.Keepers); i++ {
+		if fitting(h, i, &held) != nil {
+			index = i
+		}
 	}
 	share := fitting(h, index, &held)
 	if share == nil {

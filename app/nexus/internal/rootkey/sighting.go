@@ -88,6 +88,8 @@ func judge(h *vault.Header, index int, held *keeper.Held) (holds, detail string)
 		return api.HoldsForeign, "it holds a share of cluster " + tag.Cluster + cure
 	case tag.KeyID != h.KeyID.String():
 		return api.HoldsStale, "it holds a share of the outdated root key " + tag.KeyID + cure
+	case index == 0:
+		return api.HoldsOther, fmt.Sprintf("it holds share %d, and is not where the cluster has its Keeper %d", tag.Index, tag.Index)
 	case tag.Index != index:
 		return api.HoldsOther, fmt.Sprintf("it holds share %d in the place of share %d%s", tag.Index, index, cure)
 	}

@@ -3,6 +3,7 @@ package rootkey
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/spiffe/spike/app/nexus/internal/vault"
@@ -47,6 +48,13 @@ func (m *Manager) status(ctx context.Context) api.OperatorStatusResponse {
 		res.Behind = rollback(r)
 	}
 	res.Reason = m.reason(res.State, holding, h)
+	for _, k := range m.unassigned() {
+		res.Unassigned = append(res.Unassigned, k.URL().String())
+	}
+	if len(res.Unassigned) > 0 {
+		res.Reason += "; no share belongs to " + strings.Join(res.Unassigned, ", ") +
+			" of SPIKE_NEXUS_KEEPER_PEERS: assign them with spike operator keeper replace, or correct the setting"
+	}
 	return res
 }
 

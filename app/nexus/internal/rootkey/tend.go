@@ -21,7 +21,7 @@ const (
 // tend looks at one Keeper for as long as the vault is open, and gives it its
 // share whenever that is missing.
 func (m *Manager) tend(ctx context.Context, index int, k *keeper.Client) {
-	kick := m.kicks[address(k)]
+	kick := m.kickOf(address(k))
 	retry := retryFirst
 	for {
 		well := m.fill(ctx, index, k)

@@ -39,6 +39,7 @@ func routes() []route {
 		{api.PathOperatorRestore, api.ActionPut, handle((*Server).operatorRestore)},
 		{api.PathOperatorBackup, api.ActionPut, operatorBackup},
 		{api.PathOperatorLoad, api.ActionPut, operatorLoad},
+		{api.PathOperatorKeeper, api.ActionPut, handle((*Server).operatorKeeper)},
 	}
 }
 
@@ -148,4 +149,8 @@ func (s *Server) operatorRecover(ctx context.Context, caller vault.Caller, _ *ap
 
 func (s *Server) operatorRestore(ctx context.Context, caller vault.Caller, req *api.OperatorRestoreRequest) (api.OperatorRestoreResponse, error) {
 	return s.operator.Restore(ctx, caller, req)
+}
+
+func (s *Server) operatorKeeper(ctx context.Context, caller vault.Caller, req *api.OperatorKeeperRequest) (api.OperatorKeeperResponse, error) {
+	return s.operator.Replace(ctx, caller, req)
 }

@@ -28,6 +28,7 @@ type Operator interface {
 	Accept(ctx context.Context, caller vault.Caller, req *api.OperatorAcceptRequest) (api.OperatorAcceptResponse, error)
 	Recover(ctx context.Context, caller vault.Caller) (api.OperatorRecoverResponse, error)
 	Restore(ctx context.Context, caller vault.Caller, req *api.OperatorRestoreRequest) (api.OperatorRestoreResponse, error)
+	Replace(ctx context.Context, caller vault.Caller, req *api.OperatorKeeperRequest) (api.OperatorKeeperResponse, error)
 	Load(ctx context.Context, caller vault.Caller, from io.Reader) (api.OperatorLoadResponse, error)
 }
 

@@ -218,6 +218,9 @@ func (c *committer) store(t *tx) error {
 	c.vault.full.Store(false)
 	failpoint.Hit("commit.after")
 	c.held = t.held
+	if t.header != nil {
+		c.vault.setHeader(t.header)
+	}
 	c.vault.publish(&snapshot{held: c.held.copy(), accepted: t.anew})
 	failpoint.Hit("commit.published")
 	return nil

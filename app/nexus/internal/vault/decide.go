@@ -43,6 +43,7 @@ const (
 	OpOperatorRestore Operation = "operator.restore"
 	OpOperatorBackup  Operation = "operator.backup"
 	OpOperatorLoad    Operation = "operator.load"
+	OpOperatorKeeper  Operation = "operator.keeper"
 )
 
 // Entry is one line of the audit log: a request that was decided.
@@ -103,7 +104,7 @@ func ruleFor(op Operation) rule {
 		return rule{role: role.Superuser, permission: policy.List, reserved: reservedACL}
 	case OpCipherEncrypt, OpCipherDecrypt:
 		return rule{role: role.Superuser, lite: true, permission: policy.Execute, reserved: reservedCipher}
-	case OpOperatorInit, OpOperatorStatus, OpOperatorAccept, OpOperatorBackup, OpOperatorLoad:
+	case OpOperatorInit, OpOperatorStatus, OpOperatorAccept, OpOperatorBackup, OpOperatorLoad, OpOperatorKeeper:
 		return rule{role: role.Superuser}
 	case OpOperatorRecover:
 		return rule{role: role.Recover}

@@ -59,6 +59,7 @@ type tx struct {
 	put     map[RowKey]seal.Sealed
 	remove  map[RowKey]struct{}
 	anew    bool         // a new epoch begins
+	header  *Header      // that replaces the present one, or nil
 	made    []secret.Key // that nobody has but this transaction
 }
 
@@ -76,7 +77,9 @@ func (t *tx) discard() {
 	}
 }
 
-func (t *tx) empty() bool { return len(t.put) == 0 && len(t.remove) == 0 && !t.anew }
+func (t *tx) empty() bool {
+	return len(t.put) == 0 && len(t.remove) == 0 && !t.anew && t.header == nil
+}
 
 // staged is a row that was sealed, and is not yet in the books.
 type staged struct {
@@ -221,12 +224,20 @@ func (t *tx) setCipher(k *cipherKey) error {
 func (t *tx) batch() (Batch, error) {
 	prev := t.state.sequence
 	t.state.sequence++
+	var header []byte
+	if t.header != nil {
+		var err error
+		if header, err = t.header.encode(); err != nil {
+			return Batch{}, err
+		}
+		t.state.header = headerHash(header)
+	}
 	state, err := t.keys.Seal(statePlace(), t.state.encode())
 	if err != nil {
 		return Batch{}, err
 	}
 	b := Batch{
-		Prev: prev, State: state,
+		Prev: prev, State: state, Header: header,
 		Put: make([]Row, 0, len(t.put)), Delete: make([]RowKey, 0, len(t.remove)),
 	}
 	// New rows in the order of their ids: a store appends those fastest.

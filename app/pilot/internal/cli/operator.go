@@ -12,6 +12,6 @@ func (a *app) operator() *cobra.Command {
 		Short: "Initialize, look after and bring back a cluster",
 	})
 	cmd.AddCommand(a.operatorInit(), a.operatorStatus(), a.operatorRecover(), a.operatorRestore(),
-		a.operatorBackup(), a.operatorAccept())
+		a.operatorBackup(), a.operatorAccept(), a.operatorKeeper())
 	return cmd
 }
