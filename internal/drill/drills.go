@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spiffe/spike/internal/api"
@@ -19,6 +20,7 @@ func drills() []drill {
 		{"Nexus killed, and as many Keepers as may be", nexusAndKeepersKilled},
 		{"Keepers restarted one after the other", keepersOneByOne},
 		{"all Keepers restarted at once", keepersAtOnce},
+		{"a Keeper replaced", keeperReplaced},
 		{"everything lost but the data", everythingStopped},
 		{"everything lost but backup and paper", everythingLost},
 		{"an old database put back", oldDatabase},
@@ -150,8 +152,74 @@ func everythingLost(ctx context.Context, f *field) (time.Duration, error) {
 	if err := f.restore(ctx); err != nil {
 		return 0, err
 	}
-	_, err = c.WaitOpen(ctx)
-	return time.Since(began), err
+	if _, err := c.WaitOpen(ctx); err != nil {
+		return 0, err
+	}
+	took := time.Since(began)
+	if err := f.compare(ctx); err != nil {
+		return took, err
+	}
+	// The Keepers are others, too. Assigned, they have what the next start needs.
+	command := []string{"operator", "keeper", "replace"}
+	for i := range c.Keepers() {
+		command = append(command, fmt.Sprint(i+1), c.KeeperURL(i+1).String())
+	}
+	if err := f.spike(ctx, command...); err != nil {
+		return took, err
+	}
+	if _, err := c.WaitHealthy(ctx); err != nil {
+		return took, err
+	}
+	if err := errors.Join(c.Nexus().Kill(), c.Nexus().Start()); err != nil {
+		return took, err
+	}
+	_, err = c.WaitHealthy(ctx)
+	return took, err
+}
+
+// keeperReplaced: one is gone for good, and another at another place has its share.
+func keeperReplaced(ctx context.Context, f *field) (time.Duration, error) {
+	c := f.cluster()
+	if err := c.Keeper(3).Kill(); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	// The same program at the same port, under another name.
+	url := *c.KeeperURL(3)
+	url.Host = "localhost:" + url.Port()
+	if err := c.Keeper(3).Start(); err != nil {
+		return 0, err
+	}
+	for {
+		r, err := c.Spike(ctx, "operator", "keeper", "replace", "3", url.String())
+		if err != nil {
+			return 0, err
+		}
+		if r.Code == 0 {
+			break
+		}
+		const notReady = 5 // it has not started yet
+		if r.Code != notReady || time.Since(began) > time.Minute {
+			return 0, fmt.Errorf("spike operator keeper replace: exit code %d:\n%s", r.Code, r.Stderr)
+		}
+	}
+	if _, err := c.WaitHealthy(ctx); err != nil {
+		return 0, err
+	}
+	took := time.Since(began)
+	peers := []string{c.KeeperURL(1).String(), c.KeeperURL(2).String(), url.String()}
+	// As before, it would be told that it has another list than the cluster.
+	if err := errors.Join(c.Nexus().Kill(), c.Nexus().Start()); err != nil {
+		return took, err
+	}
+	if exit, err := c.Nexus().Ended(ctx); err != nil || exit == nil {
+		return took, fmt.Errorf("a wrong list of Keepers was taken: %v, %v", exit, err)
+	}
+	if err := c.Nexus().Start("SPIKE_NEXUS_KEEPER_PEERS=" + strings.Join(peers, ",")); err != nil {
+		return took, err
+	}
+	_, err := c.WaitHealthy(ctx)
+	return took, err
 }
 
 // oldDatabase: an earlier copy is noticed and not served, until somebody accepts
