@@ -247,7 +247,7 @@ func (a *app) showBackup(style render.Style, file string, h *backup.Head, output
 			render.Field{Name: "Made", Value: h.Created.UTC().Format(time.RFC3339)},
 			render.Field{Name: "Commit", Value: fmt.Sprintf("%d of epoch %d", h.Sequence, h.Epoch)},
 			render.Field{Name: "Secrets", Value: fmt.Sprint(h.Secrets)},
-			render.Field{Name: "Size", Value: megabytes(h.Size)},
+			render.Field{Name: "Size", Value: amount(h.Size)},
 		)
 	})
 }

@@ -38,11 +38,11 @@ func (p *progress) at(bytes int64) {
 	p.shown = true
 	if p.terminal {
 		p.next = now.Add(progressTerminal)
-		_, _ = fmt.Fprintf(p.app.Err, "\r%s %s … ", megabytes(bytes), p.verb) // a remark, lost without harm
+		_, _ = fmt.Fprintf(p.app.Err, "\r%s %s … ", amount(bytes), p.verb) // a remark, lost without harm
 		return
 	}
 	p.next = now.Add(progressLog)
-	p.app.tell("%s %s …", megabytes(bytes), p.verb)
+	p.app.tell("%s %s …", amount(bytes), p.verb)
 }
 
 func (p *progress) end() {
@@ -51,7 +51,12 @@ func (p *progress) end() {
 	}
 }
 
-func megabytes(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }
+func amount(bytes int64) string {
+	if bytes < 1e6 {
+		return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
+	}
+	return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
+}
 
 // meter counts what passes, in either direction, and remembers what the writer
 // said. A read ends with ctx.
