@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/spiffe/spike/internal/process"
 )
 
 func main() {
@@ -16,6 +18,6 @@ func main() {
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "keeper:", err)
-		os.Exit(exitCode(err))
+		os.Exit(process.ExitCode(err))
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/spiffe/spike/internal/identitytest"
 	"github.com/spiffe/spike/internal/keeper"
 	"github.com/spiffe/spike/internal/mtls"
+	"github.com/spiffe/spike/internal/process"
 	"github.com/spiffe/spike/internal/role"
 )
 
@@ -340,7 +341,7 @@ func TestCommandLine(t *testing.T) {
 		err := run(t.Context(), c.args, func(name string) (string, bool) { v, ok := c.env[name]; return v, ok }, &out, &out)
 		if err != nil {
 			fmt.Fprintln(&out, err)
-			code = exitCode(err)
+			code = process.ExitCode(err)
 		}
 		if code != c.code {
 			t.Errorf("%v: exit code %d, want %d", c.args, code, c.code)

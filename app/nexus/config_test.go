@@ -6,6 +6,8 @@ import (
 	"maps"
 	"strings"
 	"testing"
+
+	"github.com/spiffe/spike/internal/process"
 )
 
 // fits is the least that a Nexus needs to be told.
@@ -105,9 +107,9 @@ func TestCommandLine(t *testing.T) {
 		err := run(t.Context(), c.args, lookup(nil), &out, &out)
 		code := 0
 		if err != nil {
-			code = exitCode(err)
+			code = process.ExitCode(err)
 		}
-		if code != c.code || !strings.Contains(out.String(), c.want) || code == 2 != errors.Is(err, errUsage) {
+		if code != c.code || !strings.Contains(out.String(), c.want) || code == 2 != errors.Is(err, process.ErrUsage) {
 			t.Errorf("%v: exit %d, %v, %q", c.args, code, err, &out)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/spiffe/spike/internal/process"
 )
 
 func main() {
@@ -19,6 +21,6 @@ func main() {
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "nexus:", err)
-		os.Exit(exitCode(err))
+		os.Exit(process.ExitCode(err))
 	}
 }

@@ -60,41 +60,17 @@ Settings, from the environment:
   SPIKE_SYSTEM_LOG_LEVEL                 DEBUG, INFO, WARN or ERROR (WARN)
 `
 
-// errUsage is a command line that is not understood.
-var errUsage = errors.New("see nexus --help")
-
-func exitCode(err error) int {
-	if errors.Is(err, errUsage) {
-		return 2
-	}
-	return 1
-}
-
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) error {
-	command := "run"
-	if len(args) > 0 {
-		command = args[0]
-	}
-	if len(args) > 1 {
-		return fmt.Errorf("%q is one argument too many: %w", args[1], errUsage)
-	}
-	switch command {
-	case "run", "health":
-	case "-v", "--version", "version":
-		_, err := fmt.Fprintln(stdout, buildinfo.Version("nexus"))
+	command, err := process.Command("nexus", usage, args, stdout)
+	if command == "" {
 		return err
-	case "-h", "--help", "help":
-		_, err := io.WriteString(stdout, usage)
-		return err
-	default:
-		return fmt.Errorf("%q is not a command: %w", command, errUsage)
 	}
-	s, err := readSettings(lookup, command == "run")
+	s, err := readSettings(lookup, command == process.Run)
 	if err != nil {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: s.logLevel}))
-	if command == "health" {
+	if command == process.Health {
 		return health(ctx, s, log, stdout)
 	}
 	return serve(ctx, s, log, stdout)

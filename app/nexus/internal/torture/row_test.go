@@ -168,7 +168,7 @@ func TestEditedHeader(t *testing.T) {
 		}))
 		if err == nil {
 			t.Errorf("the header with %s edited: it was served", how)
-		} else if err := known(err); err != nil {
+		} else if err := refused(err); err != nil {
 			t.Errorf("the header with %s edited: %v", how, err)
 		}
 	}

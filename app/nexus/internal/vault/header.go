@@ -63,7 +63,7 @@ func ParseHeader(raw []byte) (*Header, error) {
 		Format int `json:"format"`
 	}
 	if err := json.Unmarshal(raw, &version); err != nil {
-		return nil, fmt.Errorf("%w: the header cannot be read: %w", ErrDamaged, err)
+		return nil, damaged("the header cannot be read: %w", err)
 	}
 	if version.Format != FormatVersion {
 		return nil, fmt.Errorf("%w: it has format %d and this program knows %d; "+
@@ -73,10 +73,10 @@ func ParseHeader(raw []byte) (*Header, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	if err := d.Decode(h); err != nil {
-		return nil, fmt.Errorf("%w: the header cannot be read: %w", ErrDamaged, err)
+		return nil, damaged("the header cannot be read: %w", err)
 	}
 	if err := h.validate(); err != nil {
-		return nil, fmt.Errorf("%w: the header makes no sense: %w", ErrDamaged, err)
+		return nil, damaged("the header makes no sense: %w", err)
 	}
 	return h, nil
 }

@@ -248,39 +248,34 @@ func (l *loader) content(header []byte, state State) (*content, error) {
 		return nil, l.err
 	}
 	if l.badCount > 0 {
-		return nil, fmt.Errorf("%w: %d of %d rows do not authenticate or were moved (%s); "+
-			"put a backup in its place", ErrDamaged, l.badCount, l.rows, strings.Join(l.bad[:min(5, len(l.bad))], ", "))
+		return nil, damaged("%d of %d rows do not authenticate or were moved (%s)", l.badCount, l.rows, strings.Join(l.bad[:min(5, len(l.bad))], ", "))
 	}
 	plaintext, err := l.keys.Open(statePlace(), state.Sealed)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the state row does not authenticate; put a backup in its place", ErrDamaged)
+		return nil, damaged("the state row does not authenticate")
 	}
 	s, err := decodeState(plaintext)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the state row: %w", ErrDamaged, err)
+		return nil, damaged("the state row: %w", err)
 	}
 	switch {
 	case s.header != headerHash(header):
-		return nil, fmt.Errorf("%w: the header was changed; put a backup in its place", ErrDamaged)
+		return nil, damaged("the header was changed")
 	case s.sequence != state.Sequence:
-		return nil, fmt.Errorf("%w: it says that it is at commit %d, but its state row is of commit %d; "+
-			"put a backup in its place", ErrDamaged, state.Sequence, s.sequence)
+		return nil, damaged("it says that it is at commit %d, but its state row is of commit %d", state.Sequence, s.sequence)
 	case s.rows > l.rows:
-		return nil, fmt.Errorf("%w: %d of %d rows are missing; put a backup in its place",
-			ErrDamaged, s.rows-l.rows, s.rows)
+		return nil, damaged("%d of %d rows are missing", s.rows-l.rows, s.rows)
 	case s.rows < l.rows:
-		return nil, fmt.Errorf("%w: %d rows are there that do not belong to it; put a backup in its place",
-			ErrDamaged, l.rows-s.rows)
+		return nil, damaged("%d rows are there that do not belong to it", l.rows-s.rows)
 	case s.digest != l.digest:
-		return nil, fmt.Errorf("%w: all %d rows authenticate, but one or more were replaced by older "+
-			"copies of themselves; put a backup in its place", ErrDamaged, l.rows)
+		return nil, damaged("all %d rows authenticate, but one or more were replaced by older copies of themselves", l.rows)
 	}
 	secrets, err := assemble(l.versions)
 	if err != nil {
 		return nil, err
 	}
 	if len(l.refs) != len(l.policies) {
-		return nil, fmt.Errorf("%w: a policy is there twice", ErrDamaged)
+		return nil, damaged("a policy is there twice")
 	}
 	slices.SortFunc(l.ciphers, func(a, b *cipherKey) int { return cmp.Compare(b.row.id, a.row.id) })
 	h := newHeld(s)
@@ -304,7 +299,7 @@ func assemble(versions []loaded) (*index, error) {
 		end := at
 		for ; end < len(versions) && versions[end].path == path; end++ {
 			if end > at && versions[end].number == versions[end-1].number {
-				return nil, fmt.Errorf("%w: a secret has version %d twice", ErrDamaged, versions[end].number)
+				return nil, damaged("a secret has version %d twice", versions[end].number)
 			}
 		}
 		e.versions = make([]version, 0, end-at)

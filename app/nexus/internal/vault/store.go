@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spiffe/spike/app/nexus/internal/seal"
 )
@@ -22,6 +23,11 @@ var (
 	// ErrUnknown: what the store holds is not known until it is opened anew.
 	ErrUnknown = errors.New("the state of the store is unknown")
 )
+
+// damaged says what was found, and what to do about it.
+func damaged(format string, args ...any) error {
+	return fmt.Errorf("%w: %w; put a backup in its place", ErrDamaged, fmt.Errorf(format, args...))
+}
 
 // Table says what a row is. The names are part of the storage format: a row is
 // bound to its table's.

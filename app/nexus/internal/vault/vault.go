@@ -87,7 +87,7 @@ func New(ctx context.Context, c Config) (*Vault, error) {
 	}
 	if raw == nil {
 		if state.Sequence != 0 {
-			return nil, fmt.Errorf("%w: it has no header, but %d commits", ErrDamaged, state.Sequence)
+			return nil, damaged("it has no header, but %d commits", state.Sequence)
 		}
 		return v, nil
 	}
