@@ -212,13 +212,17 @@ func keeperReplaced(ctx context.Context, f *field) (time.Duration, error) {
 	if err := errors.Join(c.Nexus().Kill(), c.Nexus().Start()); err != nil {
 		return took, err
 	}
-	if exit, err := c.Nexus().Ended(ctx); err != nil || exit == nil {
-		return took, fmt.Errorf("a wrong list of Keepers was taken: %v, %v", exit, err)
+	exit, err := c.Nexus().Ended(ctx)
+	if err != nil {
+		return took, fmt.Errorf("with another list of Keepers: %w", err)
+	}
+	if exit == nil {
+		return took, errors.New("a start with another list of Keepers is taken for a success")
 	}
 	if err := c.Nexus().Start("SPIKE_NEXUS_KEEPER_PEERS=" + strings.Join(peers, ",")); err != nil {
 		return took, err
 	}
-	_, err := c.WaitHealthy(ctx)
+	_, err = c.WaitHealthy(ctx)
 	return took, err
 }
 
