@@ -58,6 +58,8 @@ type answer struct {
 	header http.Header
 	body   string
 	major  int // of the protocol's version
+	// resumed: the connection went on with an earlier one's session.
+	resumed bool
 }
 
 // send sends one request and reads the whole of what comes back.
@@ -79,5 +81,5 @@ func send(ctx context.Context, to *http.Transport, base *url.URL, method, target
 	}
 	content, err := io.ReadAll(res.Body)
 	_ = res.Body.Close()
-	return answer{status: res.StatusCode, header: res.Header, body: string(content), major: res.ProtoMajor}, err
+	return answer{status: res.StatusCode, header: res.Header, body: string(content), major: res.ProtoMajor, resumed: res.TLS.DidResume}, err
 }
