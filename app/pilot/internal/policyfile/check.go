@@ -1,0 +1,196 @@
+package policyfile
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spiffe/spike/internal/policy"
+)
+
+// Check says what is wrong with policies, by the rules of Nexus, and what is
+// doubtful. Where there is no error, Compile takes each of them.
+func Check(list []Document) []Problem {
+	c := &checker{seen: map[string]*Document{}}
+	for i := range list {
+		c.document(&list[i])
+	}
+	return c.problems
+}
+
+// Sort puts problems into the order of files and lines.
+func Sort(problems []Problem) {
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+}
+
+// Compile makes a policy of a document without errors.
+func (d *Document) Compile() (*policy.Policy, error) {
+	permissions, err := policy.ParsePermissions(values(d.Permissions))
+	if err != nil {
+		return nil, err
+	}
+	return policy.Compile(policy.Policy{
+		Name: d.Name.Value, SPIFFEIDPattern: d.SPIFFEID.Value, PathPattern: d.Path.Value, Permissions: permissions,
+	})
+}
+
+func values(list []Text) []string {
+	out := make([]string, len(list))
+	for i, t := range list {
+		out[i] = t.Value
+	}
+	return out
+}
+
+type checker struct {
+	seen     map[string]*Document
+	problems []Problem
+	doc      *Document
+}
+
+func (c *checker) add(line int, p Problem) {
+	p.File, p.Line, p.Policy = c.doc.File, line, c.doc.Name.Value
+	c.problems = append(c.problems, p)
+}
+
+func (c *checker) document(d *Document) {
+	c.doc = d
+	if d.Name.Line > 0 {
+		c.name(d)
+	}
+	super := slices.ContainsFunc(d.Permissions, func(t Text) bool { return t.Value == "super" })
+	for _, t := range d.Permissions {
+		if _, err := policy.ParsePermissions([]string{t.Value}); err != nil {
+			c.add(t.Line, Problem{What: upper(err.Error()) + ".", Key: keyPermissions})
+		}
+	}
+	if d.SPIFFEID.Line > 0 {
+		if prefix, ok := c.pattern(keySPIFFEID, d.SPIFFEID); ok && differs(prefix, "spiffe://") {
+			c.add(d.SPIFFEID.Line, Problem{Warning: true, Key: keySPIFFEID,
+				What: "No SPIFFE ID begins like this pattern.", Hint: "They begin with spiffe:// and the trust domain."})
+		}
+	}
+	if d.Path.Line > 0 {
+		if prefix, ok := c.pattern(keyPath, d.Path); ok {
+			c.path(d.Path, prefix, super)
+		}
+	}
+}
+
+func (c *checker) name(d *Document) {
+	if err := policy.ValidateName(d.Name.Value); err != nil {
+		c.add(d.Name.Line, Problem{What: upper(err.Error()) + ".", Key: keyName})
+	}
+	if other := c.seen[d.Name.Value]; other != nil {
+		c.add(d.Name.Line, Problem{Key: keyName, What: fmt.Sprintf("There is another policy of the name %q, at %s:%d.", d.Name.Value, other.File, other.Name.Line),
+			Hint: "A name is a policy's identity: one would replace the other."})
+		return
+	}
+	c.seen[d.Name.Value] = d
+}
+
+// pattern checks what both patterns have in common, and returns what every match
+// begins with.
+func (c *checker) pattern(key string, t Text) (prefix string, ok bool) {
+	prefix, err := policy.CheckPattern(t.Value)
+	switch {
+	case errors.Is(err, policy.ErrNotAnchored):
+		c.add(t.Line, Problem{What: key + " " + err.Error() + ".", Key: key, Instead: anchor(t.Value)})
+	case errors.Is(err, policy.ErrTooComplex):
+		c.add(t.Line, Problem{What: key + " " + err.Error() + ".", Key: key,
+			Hint: "Repetitions such as {20} cost the most; .* costs little. Or write several policies."})
+	case err != nil:
+		c.add(t.Line, Problem{What: key + " " + err.Error() + ".", Key: key})
+	}
+	if err != nil {
+		return "", false
+	}
+	if escaped := escapeDots(t.Value); escaped != t.Value {
+		if _, err := policy.CheckPattern(escaped); err == nil {
+			c.add(t.Line, Problem{Warning: true, Key: key, Instead: escaped,
+				What: "A dot in " + key + " is not escaped: it stands for any character, not for a dot alone."})
+		}
+	}
+	if strings.Contains(t.Value, "/*") {
+		c.add(t.Line, Problem{Warning: true, Key: key, Instead: strings.ReplaceAll(t.Value, "/*", "/.*"),
+			What: "In " + key + ", /* is any number of slashes. It is a regular expression, and not a shell's pattern."})
+	}
+	return prefix, true
+}
+
+// path checks what only paths have: some are reserved, and none begins with a
+// slash.
+func (c *checker) path(t Text, prefix string, super bool) {
+	reserved := strings.HasPrefix(prefix, policy.ReservedPrefix)
+	meant := strings.HasPrefix(prefix, "spike/") && !differs(prefix, policy.ReservedPrefix) ||
+		strings.Contains(t.Value, "spike/") && strings.Contains(t.Value, "system")
+	switch {
+	case strings.HasPrefix(prefix, "/"):
+		c.add(t.Line, Problem{Warning: true, Key: keyPath, Instead: "^" + strings.TrimLeft(strings.TrimPrefix(t.Value, "^"), "/"),
+			What: "No path begins with a slash: this policy grants nothing."})
+	case meant && !reserved && !super:
+		c.add(t.Line, Problem{Warning: true, Key: keyPath,
+			What: "This does not grant the reserved paths under " + policy.ReservedPrefix + ".",
+			Hint: "To grant one on purpose, begin the pattern with ^" + policy.ReservedPrefix + " as it is, outside parentheses and alternatives."})
+	}
+}
+
+// differs reports whether nothing can begin with both.
+func differs(prefix, with string) bool {
+	n := min(len(prefix), len(with))
+	return prefix[:n] != with[:n]
+}
+
+// anchor returns the pattern with what it lacks, or "" where nobody can tell.
+func anchor(pattern string) string {
+	inner := strings.TrimPrefix(pattern, "^")
+	if strings.HasSuffix(inner, "$") && !strings.HasSuffix(inner, `\$`) {
+		inner = strings.TrimSuffix(inner, "$")
+	}
+	for _, candidate := range [...]string{"^" + inner + "$", "^(?:" + inner + ")$"} {
+		if _, err := policy.CheckPattern(candidate); err == nil {
+			return candidate
+		}
+	}
+	return ""
+}
+
+// escapeDots puts a backslash before dots that stand between letters or digits, as
+// in a name of a host or a file. What is in brackets is left alone, and so is
+// everything where some of it is quoted in another way.
+func escapeDots(pattern string) string {
+	if strings.Contains(pattern, `\Q`) {
+		return pattern
+	}
+	var out strings.Builder
+	bracket, before := false, false // before: what precedes is a letter or digit itself
+	for i := 0; i < len(pattern); i++ {
+		b := pattern[i]
+		switch {
+		case b == '\\' && i+1 < len(pattern):
+			out.WriteString(pattern[i : i+2])
+			i++
+			before = false
+			continue
+		case bracket:
+			bracket = b != ']'
+		case b == '[':
+			bracket = true
+		case b == '.' && before && i+1 < len(pattern) && word(pattern[i+1]):
+			out.WriteByte('\\')
+		}
+		before = !bracket && word(b)
+		out.WriteByte(b)
+	}
+	return out.String()
+}
+
+func word(b byte) bool {
+	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || b == '-'
+}
+
+func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

@@ -1,0 +1,82 @@
+package trial_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spiffe/spike/app/pilot/internal/trial"
+	"github.com/spiffe/spike/internal/policy"
+	"github.com/spiffe/spike/internal/role"
+)
+
+func court(t *testing.T) *trial.Court {
+	t.Helper()
+	var list []*policy.Policy
+	for _, p := range []policy.Policy{
+		{Name: "web", SPIFFEIDPattern: `^spiffe://spike\.ist/web$`, PathPattern: `^web/.*$`, Permissions: policy.Read | policy.List},
+		{Name: "all", SPIFFEIDPattern: `^spiffe://spike\.ist/ops$`, PathPattern: `^.*$`, Permissions: policy.Write},
+		{Name: "lister", SPIFFEIDPattern: `^spiffe://spike\.ist/ls$`, PathPattern: `^spike/system/secret$`, Permissions: policy.List},
+		{Name: "root", SPIFFEIDPattern: `^spiffe://spike\.ist/root$`, PathPattern: `^.*$`, Permissions: policy.Super},
+	} {
+		compiled, err := policy.Compile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, compiled)
+	}
+	domains := []spiffeid.TrustDomain{spiffeid.RequireTrustDomainFromString("spike.ist")}
+	return trial.New(list, role.Domains{Trusted: domains, Nexus: domains, Keeper: domains, Pilot: domains})
+}
+
+func TestDecide(t *testing.T) {
+	t.Parallel()
+	c := court(t)
+	for _, test := range []struct {
+		as, path, action string
+		allowed          bool
+		by, why          string
+	}{
+		{"/web", "web/db", "read", true, "web", ""},
+		{"/web", "web/db", "list", true, "web", ""},
+		{"/web", "web/db", "write", false, "", "has not the permission write. It has: read, list."},
+		{"/web", "db", "read", false, "", "but not about this path: ^web/.*$"},
+		{"/web", "db", "write", false, "", "but neither about this path (^web/.*$) nor with the permission write."},
+		{"/web2", "web/db", "read", false, "", "The policy web is about this path, but not about this SPIFFE ID"},
+		{"/web2", "web/db", "execute", false, "", "The policy root is about this path, but not about this SPIFFE ID"},
+		// A catch-all reaches nothing reserved, but for super.
+		{"/ops", "a", "write", true, "all", ""},
+		{"/ops", "spike/system/acl", "write", false, "", "reserved paths are granted only by"},
+		{"/root", "spike/system/acl", "write", true, "root", ""},
+		{"/root", trial.Cipher, "execute", true, "root", ""},
+		// Whoever may list everything may list each.
+		{"/ls", "a/b", "list", true, "lister", ""},
+		{"/ls", "a/b", "read", false, "", "neither"},
+		// Roles are not workloads.
+		{"/spike/pilot/role/superuser/alice", "a", "read", true, "role superuser", "needs no policy"},
+		{"/spike/pilot/role/restore", "a", "read", false, "role restore", "No policy counts"},
+		{"/spike/keeper", "a", "read", false, "role keeper", "No policy counts"},
+		{"/spike/workload/role/lite", trial.Cipher, "execute", true, "role lite", ""},
+		{"/spike/workload/role/lite", "a", "read", false, "role lite", "nothing else"},
+	} {
+		id := spiffeid.RequireFromString("spiffe://spike.ist" + test.as)
+		v, err := c.Decide(trial.Question{As: id, Path: test.path, Action: test.action})
+		by := v.Policy
+		if v.Role != "" {
+			by = "role " + v.Role
+		}
+		if err != nil || v.Allowed != test.allowed || by != test.by || !strings.Contains(strings.Join(v.Why, "\n"), test.why) {
+			t.Errorf("%s %s %s: %+v, %v", test.as, test.action, test.path, v, err)
+		}
+		if !v.Allowed && len(v.Why) == 0 {
+			t.Errorf("%s %s %s: denied without a reason", test.as, test.action, test.path)
+		}
+	}
+	if _, err := c.Decide(trial.Question{Action: "super"}); err == nil {
+		t.Error("super is an action")
+	}
+	if v, err := trial.New(nil, role.Domains{}).Decide(trial.Question{Action: "read"}); err != nil || v.Allowed || v.Why[0] != "There are no policies." {
+		t.Errorf("without policies: %+v, %v", v, err)
+	}
+}
