@@ -40,6 +40,13 @@ func (w *world) handle(id spiffeid.ID, r *http.Request) (any, error) {
 		return w.secret(r)
 	case strings.HasPrefix(r.URL.Path, api.PathSecret) && (role == "superuser" || id.Path() == "/web"):
 		return w.secret(r)
+	case r.URL.Path == api.PathPolicy && role == "superuser":
+		return w.policy(r)
+	case strings.HasPrefix(r.URL.Path, "/v1/cipher/") && (role == "superuser" || w.granted(id, r)):
+		return w.cipher(r)
+	// All other workloads are under policies, as with the real Nexus.
+	case strings.HasPrefix(r.URL.Path, api.PathSecret) && w.granted(id, r):
+		return w.secret(r)
 	}
 	return nil, api.ErrUnauthorized
 }

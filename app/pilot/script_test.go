@@ -73,7 +73,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 
 // nexus open|locked|uninitialized|failed|hangs puts Nexus into a state; nexus stop,
 // start and impostor do what they say; nexus answers NAME gives every call but
-// status that answer.
+// status that answer; nexus fails NAME cannot write that policy.
 func nexus(ts *testscript.TestScript, _ bool, args []string) {
 	w := in(ts)
 	switch args[0] {
@@ -84,6 +84,10 @@ func nexus(ts *testscript.TestScript, _ bool, args []string) {
 	case "impostor":
 		w.stopNexus()
 		w.startNexus("/spike/keeper")
+	case "fails":
+		w.mu.Lock()
+		w.fails = args[1]
+		w.mu.Unlock()
 	case "answers":
 		answers := map[string]error{
 			"denied": api.ErrUnauthorized, "internal": api.ErrInternal, "attempts": api.ErrTooManyAttempts,

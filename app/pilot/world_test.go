@@ -27,6 +27,7 @@ import (
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/identitytest"
 	"github.com/spiffe/spike/internal/mtls"
+	"github.com/spiffe/spike/internal/policy"
 )
 
 // world is what a command finds around it: a Workload API on a Unix socket, and
@@ -44,6 +45,8 @@ type world struct {
 	state      string
 	answer     error // what every call is answered with, if set
 	secrets    map[string][]*kept
+	policies   map[string]*policy.Policy
+	fails      string // the policy that cannot be written
 	writes     int
 	collected  map[int]bool
 	requests   int
@@ -63,7 +66,7 @@ func newWorld(t testing.TB) *world {
 	w := &world{
 		t: t, domain: identitytest.NewDomain(t, "spike.ist"),
 		socket: filepath.Join(dir, "api.sock"), addr: "127.0.0.1:0",
-		state: api.StateOpen, secrets: map[string][]*kept{}, collected: map[int]bool{},
+		state: api.StateOpen, secrets: map[string][]*kept{}, policies: map[string]*policy.Policy{}, collected: map[int]bool{},
 		identities: []string{"/spike/pilot/role/superuser"},
 	}
 	w.startAPI()

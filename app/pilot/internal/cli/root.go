@@ -107,7 +107,7 @@ func New(deps Deps) *cobra.Command {
 	root.SetOut(deps.Out)
 	root.SetErr(deps.Err)
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(a.secret(), a.operator(), &cobra.Command{
+	root.AddCommand(a.secret(), a.policy(), a.cipher(), a.operator(), &cobra.Command{
 		Use:               "version",
 		Short:             "Show which build this is",
 		Args:              none(),

@@ -1,0 +1,316 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/spiffe/spike/app/pilot/internal/policyfile"
+	"github.com/spiffe/spike/app/pilot/internal/render"
+	"github.com/spiffe/spike/app/pilot/internal/terminal"
+	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/policy"
+	"github.com/spiffe/spike/internal/role"
+)
+
+func (a *app) policy() *cobra.Command {
+	cmd := group(&cobra.Command{
+		Use:   "policy COMMAND",
+		Short: "Say which workloads may do what, and test it",
+		Long: `Say which workloads may do what, and test it.
+
+A policy has a name, a pattern for SPIFFE IDs, a pattern for paths, and
+permissions. A workload may do what at least one policy grants it.
+
+Patterns are regular expressions that begin with ^ and end with $. Permissions
+are read, write, list, execute (to encrypt and decrypt, at
+spike/system/cipher/exec) and super, which implies all. Paths under spike/system/
+are SPIKE's own: a pattern grants one only if it begins with ^spike/system/ as it
+is, or with super.`,
+	})
+	cmd.AddCommand(a.policyCreate(), a.policyApply(), a.policyList(), a.policyGet(), a.policyDelete(), a.policyTest(), a.policyLint())
+	return cmd
+}
+
+// permissionWords are offered for --permission.
+var permissionWords = [...]string{"read", "write", "list", "execute", "super"}
+
+func (a *app) policyCreate() *cobra.Command {
+	var id, path string
+	var permissions []string
+	cmd := &cobra.Command{
+		Use:   "create NAME --spiffeid PATTERN --path PATTERN --permission LIST",
+		Short: "Write a new policy",
+		Long: `Write the new policy NAME. One of that name is not replaced; "spike policy apply"
+does that.
+
+Put patterns into single quotes, so that the shell leaves them alone.`,
+		Example: `  spike policy create web-db --permission read \
+    --spiffeid '^spiffe://spike\.ist/web$' --path '^web/db$'`,
+		Args: arguments(1, 1, "a name"), ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&id, "spiffeid", "", "for whom: a `PATTERN` for SPIFFE IDs")
+	flags.StringVar(&path, "path", "", "where: a `PATTERN` for paths")
+	flags.StringSliceVar(&permissions, "permission", nil, "what: a `LIST` of read, write, list, execute, super")
+	complete(cmd, "permission", permissionWords[:]...)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if id == "" || path == "" || len(permissions) == 0 {
+			return usage(cmd, "A policy needs --spiffeid, --path and --permission.")
+		}
+		d := policyfile.Document{
+			Name: policyfile.Text{Value: args[0], Line: 1}, SPIFFEID: policyfile.Text{Value: id, Line: 1}, Path: policyfile.Text{Value: path, Line: 1},
+		}
+		for _, p := range permissions {
+			d.Permissions = append(d.Permissions, policyfile.Text{Value: p, Line: 1})
+		}
+		return a.createPolicy(cmd, &d)
+	}
+	return cmd
+}
+
+func (a *app) createPolicy(cmd *cobra.Command, d *policyfile.Document) error {
+	ctx := cmd.Context()
+	for _, p := range policyfile.Check([]policyfile.Document{*d}) {
+		if !p.Warning {
+			f := usageFrom(cmd, errors.New(onFlags(p.What)))
+			f.Next = append(flagHints(&p), f.Next...)
+			return f
+		}
+		a.tell("Warning: %s", strings.Join(append([]string{onFlags(p.What)}, flagHints(&p)...), "\n"))
+	}
+	put := putRequest(d)
+	s, err := a.connect(ctx, role.Superuser, true)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	const nothing = "The policy was not written."
+	switch _, err := s.PolicyGet(ctx, put.Name); {
+	case err == nil:
+		return &Failure{
+			Code: Conflict, What: nothing, Why: fmt.Sprintf("There is a policy %s already.", put.Name),
+			Next: []string{"What it says: spike policy get " + shellQuoted(put.Name), "To replace it, from a file: spike policy apply"},
+		}
+	case !errors.Is(err, api.ErrNotFound):
+		return s.explain(ctx, nothing, err)
+	}
+	if err := s.PolicyPut(ctx, put); err != nil {
+		return s.explainWrite(ctx, nothing, err)
+	}
+	a.tell("Created the policy %s.", put.Name)
+	return nil
+}
+
+// flagOf names the flag that stands for a key of a file.
+func flagOf(key string) string {
+	return map[string]string{"spiffeidPattern": "--spiffeid", "pathPattern": "--path", "permissions": "--permission"}[key]
+}
+
+// onFlags makes a sentence about a file's keys one about the command line.
+func onFlags(s string) string {
+	return strings.NewReplacer("spiffeidPattern", "--spiffeid", "pathPattern", "--path").Replace(s)
+}
+
+func flagHints(p *policyfile.Problem) (hints []string) {
+	if p.Instead != "" {
+		hints = append(hints, "Write: "+flagOf(p.Key)+" "+shellQuoted(p.Instead))
+	}
+	if p.Hint != "" {
+		hints = append(hints, p.Hint)
+	}
+	return hints
+}
+
+// shellQuoted is what a shell makes s of.
+func shellQuoted(s string) string {
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_'
+	}
+	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// putRequest is what a document without errors becomes.
+func putRequest(d *policyfile.Document) api.PolicyPutRequest {
+	put := api.PolicyPutRequest{Name: d.Name.Value, SPIFFEIDPattern: d.SPIFFEID.Value, PathPattern: d.Path.Value}
+	for _, p := range d.Permissions {
+		put.Permissions = append(put.Permissions, p.Value)
+	}
+	return put
+}
+
+func (a *app) policyList() *cobra.Command {
+	var filter api.PolicyListRequest
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the names of policies",
+		Long: `List the names of all policies, one a line and sorted; with --spiffeid or --path
+those whose pattern is exactly this text.
+
+With -o json or yaml the answer is a list of strings.`,
+		Example: `  spike policy list
+  spike policy list --path '^web/db$'`,
+		Args: none(), ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	cmd.Flags().StringVar(&filter.SPIFFEIDPattern, "spiffeid", "", "those with this `PATTERN` for SPIFFE IDs")
+	cmd.Flags().StringVar(&filter.PathPattern, "path", "", "those with this `PATTERN` for paths")
+	output := outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		ctx := cmd.Context()
+		s, err := a.connect(ctx, role.Superuser, true)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		names, err := s.PolicyList(ctx, filter)
+		if err != nil {
+			return s.explain(ctx, "The policies were not listed.", err)
+		}
+		if len(names) == 0 && terminal.Is(a.Out) {
+			a.tell("There are no such policies.")
+		}
+		return a.answer(*output, names, func(w io.Writer) error { return render.Lines(w, names) })
+	}
+	return cmd
+}
+
+// policyAnswer is a policy as programs get it: under the names that a file has, so
+// that it can be applied again.
+type policyAnswer struct {
+	Name            string    `json:"name"`
+	SPIFFEIDPattern string    `json:"spiffeidPattern"`
+	PathPattern     string    `json:"pathPattern"`
+	Permissions     []string  `json:"permissions"`
+	CreatedAt       time.Time `json:"createdAt"`
+	UpdatedAt       time.Time `json:"updatedAt"`
+}
+
+func (a *app) policyGet() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "get NAME",
+		Short: "Show a policy",
+		Long: `Show the policy NAME.
+
+With -o json or yaml the answer is an object: name, spiffeidPattern, pathPattern,
+permissions, createdAt, updatedAt. It can be applied again.`,
+		Example: `  spike policy get web-db
+  spike policy get web-db -o yaml > web-db.yaml`,
+		Args: arguments(1, 1, "a name"), ValidArgsFunction: a.completePolicy,
+	}
+	output := outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx := cmd.Context()
+		if err := policy.ValidateName(args[0]); err != nil {
+			return usageFrom(cmd, err)
+		}
+		s, err := a.connect(ctx, role.Superuser, true)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		p, err := s.PolicyGet(ctx, args[0])
+		if err != nil {
+			return noPolicy(s.explain(ctx, "The policy was not read.", err), args[0])
+		}
+		shown := policyAnswer{p.Name, p.SPIFFEIDPattern, p.PathPattern, p.Permissions, p.CreatedAt, p.UpdatedAt}
+		return a.answer(*output, shown, func(w io.Writer) error { return writePolicy(w, a.style(s.config), &p) })
+	}
+	return cmd
+}
+
+func writePolicy(w io.Writer, style render.Style, p *api.Policy) error {
+	return render.Fields(w, style,
+		render.Field{Name: "Name", Value: render.Clean(p.Name)},
+		render.Field{Name: "SPIFFE IDs", Value: render.Clean(p.SPIFFEIDPattern)},
+		render.Field{Name: "Paths", Value: render.Clean(p.PathPattern)},
+		render.Field{Name: "Permissions", Value: render.Clean(strings.Join(p.Permissions, ", "))},
+		render.Field{Name: "Created", Value: stamp(p.CreatedAt)},
+		render.Field{Name: "Updated", Value: stamp(p.UpdatedAt)},
+	)
+}
+
+func (a *app) policyDelete() *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "delete NAME",
+		Short: "Delete a policy",
+		Long: `Delete the policy NAME. From the moment this is done, nobody is granted anything
+by it.
+
+It shows the policy and asks. For scripts there is --yes: where there is no
+terminal, nothing is deleted without it.`,
+		Example: `  spike policy delete web-db
+  spike policy delete web-db --yes`,
+		Args: arguments(1, 1, "a name"), ValidArgsFunction: a.completePolicy,
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do it without asking")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.deletePolicy(cmd, args[0], yes) }
+	return cmd
+}
+
+func (a *app) deletePolicy(cmd *cobra.Command, name string, yes bool) error {
+	ctx := cmd.Context()
+	if err := policy.ValidateName(name); err != nil {
+		return usageFrom(cmd, err)
+	}
+	if !yes && !a.interactive() {
+		f := usage(cmd, "To delete a policy needs a yes, and %v.", errNoTerminal)
+		f.Next = append([]string{"If it is meant, say so: --yes. Nothing was sent."}, f.Next...)
+		return f
+	}
+	s, err := a.connect(ctx, role.Superuser, true)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	const nothing = "The policy was not deleted."
+	if !yes {
+		p, err := s.PolicyGet(ctx, name)
+		if err != nil {
+			return noPolicy(s.explain(ctx, nothing, err), name)
+		}
+		if err := writePolicy(a.Err, render.Style{}, &p); err != nil {
+			return err
+		}
+		if err := a.confirm(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.PolicyDelete(ctx, name); err != nil {
+		return noPolicy(s.explainWrite(ctx, nothing, err), name)
+	}
+	a.tell("Deleted the policy %s.", name)
+	return nil
+}
+
+// noPolicy replaces what is said of anything that is not found.
+func noPolicy(err error, name string) error {
+	var f *Failure
+	if !errors.As(err, &f) || f.Code != NotFound {
+		return err
+	}
+	f.What = fmt.Sprintf("There is no policy %s.", name)
+	f.Why, f.Next = "", []string{"What there is: spike policy list"}
+	return f
+}
+
+// completePolicy offers names of policies.
+func (a *app) completePolicy(cmd *cobra.Command, args []string, _ string) (names []cobra.Completion, how cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	a.quietly(cmd, func(ctx context.Context, s *session) {
+		if list, err := s.PolicyList(ctx, api.PolicyListRequest{}); err == nil {
+			names = list
+		}
+	})
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
