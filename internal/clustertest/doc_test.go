@@ -31,12 +31,13 @@ type docBlock struct {
 }
 
 // docPages lists the pages in the order in which they are run: the README as a
-// new user would, then the others, against the cluster that runs by then.
+// new user would, then the others, against the cluster that runs by then. Pages
+// that are made from the commands are compared with those where they are made.
 func docPages(t *testing.T, root string) []string {
 	t.Helper()
 	pages := []string{"README.md"}
 	must(t, filepath.WalkDir(filepath.Join(root, "docs"), func(name string, _ fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(name) != ".md" {
+		if err != nil || filepath.Ext(name) != ".md" || filepath.Base(filepath.Dir(name)) == "cli" {
 			return err
 		}
 		page, err := filepath.Rel(root, name)
@@ -303,6 +304,7 @@ func TestDocSettings(t *testing.T) {
 	must(t, err)
 	_, codes, _ := strings.Cut(string(help), "Exit codes:\n")
 	codes, _, _ = strings.Cut(codes, "\n\n")
+	codes = strings.ReplaceAll(codes, "\n     ", " ") // a line that goes on
 	var written []string
 	for _, row := range docTable(docSection(t, page, "## Exit codes")) {
 		written = append(written, row[0]+" "+row[1])
