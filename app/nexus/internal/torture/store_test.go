@@ -231,7 +231,7 @@ func refused(err error) error {
 	if err := known(err); err != nil {
 		return err
 	}
-	advice := []string{"backup", "put it back", "move it away", "name another folder", "start the version"}
+	advice := []string{"backup", "put it back", "move it away", "name another folder", "start the version", "use the release"}
 	if !errors.Is(err, vault.ErrWrongKey) && !slices.ContainsFunc(advice, func(s string) bool { return strings.Contains(err.Error(), s) }) {
 		return fmt.Errorf("it is refused without saying what to do: %w", err)
 	}

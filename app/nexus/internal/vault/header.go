@@ -65,6 +65,9 @@ func ParseHeader(raw []byte) (*Header, error) {
 	if err := json.Unmarshal(raw, &version); err != nil {
 		return nil, damaged("the header cannot be read: %w", err)
 	}
+	if version.Format < 1 {
+		return nil, damaged("the header has no format version")
+	}
 	if version.Format != FormatVersion {
 		return nil, fmt.Errorf("%w: it has format %d and this program knows %d; "+
 			"use the release that wrote it, or a newer one", ErrFormat, version.Format, FormatVersion)
