@@ -17,7 +17,7 @@ import (
 // threefold: as they came, decoded, and encoded again.
 const (
 	smallBody     = 16 << 10
-	roomForBodies = 64 << 20
+	roomForBodies = 48 << 20
 	copies        = 3
 )
 
