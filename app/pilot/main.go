@@ -14,7 +14,7 @@ import (
 //go:generate go run ./internal/reference ../../docs
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	// The first signal ends a command in an orderly way, a second one at once.
 	context.AfterFunc(ctx, stop)
 	os.Exit(cli.Report(os.Stderr, run(ctx, os.Args[1:])))

@@ -226,6 +226,25 @@ func TestPastedLines(t *testing.T) {
 	}
 }
 
+// TestLongPaste has a line that is longer than any value can be. None of it may be
+// left for the shell either.
+func TestLongPaste(t *testing.T) {
+	w := newWorld(t)
+	defer w.close()
+	w.become(api.StateLocked, "/spike/pilot/role/restore")
+	path, err := exec.LookPath("spike")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, w, exec.Command("sh", "-c", path+` operator restore; read -r rest; echo "then $rest"`))
+	s.answer("Recovery shard (not shown): ", strings.Repeat("Y2FuYXJ5", 120)+"\r")
+	s.answer("Error: ", "next\r")
+	_, seen := s.end()
+	if !strings.Contains(seen, "then next") || strings.Contains(seen, "Y2FuYXJ5") {
+		t.Errorf("%q", seen)
+	}
+}
+
 // TestNewlineIsAskedAbout has a file of one line, which is asked about, among
 // values that are not.
 func TestNewlineIsAskedAbout(t *testing.T) {

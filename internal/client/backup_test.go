@@ -131,6 +131,11 @@ func TestLoad(t *testing.T) {
 				}
 				w.WriteHeader(status)
 				_, _ = fmt.Fprintf(w, "{%s}", test.code)
+				if test.take > 0 {
+					// As Nexus does: a reset could reach the sender before the answer.
+					_ = http.NewResponseController(w).Flush()
+					_, _ = io.Copy(io.Discard, r.Body)
+				}
 			})
 			_, err := dial(t, domain.Source("/alice"), to, 0).OperatorLoad(t.Context(), test.from)
 			if !errors.Is(err, test.want) {

@@ -53,8 +53,9 @@ func operatorLoad(s *Server, x *exchange) {
 		x.log.Warn("the answer to a load may not arrive", "request", x.caller.Request, "error", late)
 	}
 	if err != nil {
-		x.w.Header().Set("Connection", "close") // what else comes is not read
+		x.w.Header().Set("Connection", "close")
 		x.refuse(err, &api.OperatorLoadResponse{})
+		body.linger()
 		return
 	}
 	x.reply(http.StatusOK, &res)
@@ -81,6 +82,22 @@ func (p *patient) Read(b []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// lingering is how long what still comes is taken in after a refusal.
+const lingering = 2 * time.Second
+
+// linger sends a refusal off and takes in what still comes for a moment: a
+// connection that is closed under a sender is reset, and the answer with it.
+func (p *patient) linger() {
+	if err := p.control.Flush(); err != nil {
+		return
+	}
+	if err := p.control.SetReadDeadline(time.Now().Add(lingering)); err != nil {
+		return
+	}
+	// Whatever ends it, the answer is on its way.
+	_, _ = io.Copy(io.Discard, p.x.r.Body)
 }
 
 // Write writes to the answer.

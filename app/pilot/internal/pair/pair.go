@@ -155,6 +155,9 @@ func (p Pair) read(from Source) (content []byte, err error) {
 	if trim {
 		content = line
 	}
+	if err == nil && len(content) == 0 && p.From == Stdin {
+		return nil, ErrEmpty
+	}
 	return content, err
 }
 

@@ -110,7 +110,13 @@ func TestNewlines(t *testing.T) {
 				if trim {
 					want = trimmed
 				}
-				if err != nil || values["k"] != want {
+				// A lone newline is what a failed producer writes: it must not become
+				// an empty password.
+				if arg == "k=-" && want == "" && content != "" {
+					if !errors.Is(err, pair.ErrEmpty) {
+						t.Errorf("%q, trimmed: got %q, %v", content, values["k"], err)
+					}
+				} else if err != nil || values["k"] != want {
 					t.Errorf("%q, %v: got %q, %v", content, trim, values["k"], err)
 				}
 				if (asked != "") != (content != trimmed) {

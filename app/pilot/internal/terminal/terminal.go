@@ -117,9 +117,11 @@ func ReadHidden(
 				line = line[:0]
 			case ctrlC:
 				clear(line)
+				drain(in, nil)
 				return nil, context.Canceled
 			case ctrlD:
 				clear(line)
+				drain(in, nil)
 				return nil, io.ErrUnexpectedEOF
 			case backspace, del:
 				_, size := utf8.DecodeLastRune(line)
@@ -129,6 +131,7 @@ func ReadHidden(
 			default:
 				if len(line) == limit {
 					clear(line)
+					drain(in, nil)
 					return nil, ErrTooLong
 				}
 				line = append(line, c)
