@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -153,6 +154,12 @@ func readFile(name string) ([]byte, error) {
 	}
 	if info.Mode().Perm()&0o002 != 0 {
 		return nil, fmt.Errorf("%s: every user may write this file, and so give itself any identity; run: chmod o-w %s", name, name)
+	}
+	// Where a sticky folder lets anyone put a file under a name that is free, whose
+	// file it is decides.
+	if owner, ok := info.Sys().(*syscall.Stat_t); !ok || owner.Uid != 0 && int(owner.Uid) != os.Geteuid() {
+		return nil, fmt.Errorf("%s: it belongs to another user, who could give himself any identity; take it over: chown %d %s",
+			name, os.Geteuid(), name)
 	}
 	content, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
 	if err != nil {
