@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -50,6 +52,23 @@ func TestValidatePath(t *testing.T) {
 			t.Errorf("%q was accepted", bad)
 		}
 	}
+}
+
+// FuzzValidatePath compares the check with a regular expression and path.Clean.
+func FuzzValidatePath(f *testing.F) {
+	for _, name := range []string{"a/b", "", "/", "a//b", "a/./b", "..", "a/...", "spike/system", "spike/systems", "spike/system/acl",
+		`a.*[b]{2}(c|d)?+\`, "a b", "\u00e9", "a\x00", "\xff", strings.Repeat("a", 500), strings.Repeat("a", 501)} {
+		f.Add(name)
+	}
+	characters := regexp.MustCompile(`^[A-Za-z0-9._/()?+*|\[\]{}\\-]{1,500}$`)
+	f.Fuzz(func(t *testing.T, name string) {
+		clean := name != "." && name != ".." && !strings.HasPrefix(name, "../") && !strings.HasPrefix(name, "/") && path.Clean(name) == name
+		reserved := name == "spike/system" || strings.HasPrefix(name, "spike/system/")
+		want := characters.MatchString(name) && clean && !reserved
+		if err := api.ValidatePath(name); (err == nil) != want {
+			t.Errorf("%q: got %v; allowed is %v", name, err, want)
+		}
+	})
 }
 
 func TestValues(t *testing.T) {
