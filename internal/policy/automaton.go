@@ -7,10 +7,15 @@ import (
 )
 
 // maxTable is how many transitions an automaton may have, at a byte each. Nearly
-// all patterns need a few dozen; a few dozen characters can also ask for millions.
-// Package regexp takes some 5 µs for those and an ID of 60 characters, where an
-// automaton takes 0.1 µs.
+// all patterns need a few dozen; a few dozen characters can also ask for millions,
+// and those are left to a simulation.
 const maxTable = 4096
+
+// matcher says what package regexp would say of ASCII subjects. Of others it says
+// that it does not know.
+type matcher interface {
+	match(s string) (matched, known bool)
+}
 
 // automaton is a deterministic finite automaton over ASCII: one step for each
 // byte, whatever the pattern. It says what package regexp would say.
@@ -38,10 +43,11 @@ func (s pcs) each(f func(pc uint32)) {
 	}
 }
 
-// newAutomaton returns nil for a program that would need too large a table, or
-// that looks at what surrounds a position (\b, or ^ and $ of a line). first says
-// that subjects begin where texts do, and not behind a prefix.
-func newAutomaton(prog *syntax.Prog, first bool) *automaton {
+// newMatcher returns nil for a program that looks at what surrounds a position (\b,
+// or ^ and $ of a line), or has more instructions than pcs has bits. first says that
+// subjects begin where texts do, and not behind a prefix; table, how many transitions
+// an automaton may have.
+func newMatcher(prog *syntax.Prog, first bool, table int) matcher {
 	if len(prog.Inst) > 64*len(pcs{}) {
 		return nil
 	}
@@ -54,7 +60,7 @@ func newAutomaton(prog *syntax.Prog, first bool) *automaton {
 			return nil
 		}
 	}
-	b := &builder{prog: prog, within: within, atEnd: atEnd, number: map[pcs]uint8{}}
+	b := &builder{prog: prog, within: within, atEnd: atEnd, table: table, number: map[pcs]uint8{}}
 	b.classify()
 	b.state(pcs{}, pcs{}, pcs{}) // nothing leads out of it
 	// The first state alone is at the beginning of a text.
@@ -69,7 +75,7 @@ func newAutomaton(prog *syntax.Prog, first bool) *automaton {
 	b.accepts = append(b.accepts, b.matches(ending))
 	for i := 0; i < len(b.states); i++ {
 		if !b.step(i) {
-			return nil
+			return newSimulation(b, start, b.accepts[1])
 		}
 	}
 	return &b.automaton
@@ -103,6 +109,7 @@ func follow(prog *syntax.Prog, pc uint32, flags syntax.EmptyOp, into *pcs) bool 
 type builder struct {
 	automaton
 	prog          *syntax.Prog
+	table         int
 	within, atEnd []pcs
 	takes         []pcs // by class: the instructions that take such a byte
 	states        []pcs // by number: what is to be tried there
@@ -160,7 +167,7 @@ func (b *builder) step(state int) bool {
 			reached.add(out)
 			live, ending = live.or(b.within[out]), ending.or(b.atEnd[out])
 		})
-		if len(b.states) > 255 || len(b.states)*b.classes > maxTable {
+		if len(b.states) > 255 || len(b.states)*b.classes > b.table {
 			return false
 		}
 		b.next = append(b.next, b.state(reached, live, ending))

@@ -10,6 +10,10 @@ import (
 // large needs an automaton that is beyond the limit.
 const large = `^spiffe://spike\.ist/.*[a-f].{20}[ab]$`
 
+// dense is simulated as well, with many instructions to be tried at each step that
+// do not move on together.
+const dense = `^spiffe://spike\.ist/.*[a-w].{6}(.?.?.?.?.?.?.?.?.?.?.?.?.?.?.?.?.?.?.?.?)(.[a-w]?|[^x].?)*!$`
+
 // hostile takes nearly all the instructions that are allowed, and matches late
 // or never.
 const hostile = `^spiffe://spike\.ist/(.*a.*b.*c.*d.*e.*f.*g.*)*h$`
@@ -29,6 +33,7 @@ func BenchmarkCold(b *testing.B) {
 	path := func(int) string { return `^web/.*$` }
 	for name, ids := range map[string]func(int) string{
 		"others": others, "hostile": func(int) string { return hostile }, "large": func(int) string { return large },
+		"dense": func(int) string { return dense },
 	} {
 		b.Run(name, func(b *testing.B) {
 			s := set(b, 1000, ids, path)

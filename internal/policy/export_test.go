@@ -1,5 +1,7 @@
 package policy
 
+import "regexp/syntax"
+
 // The bounds, for tests.
 const (
 	MaxCallers   = maxCallers
@@ -36,15 +38,28 @@ func (s *Set) Remembers(id string, want Permission, path string) bool {
 const MaxTable = maxTable
 
 // Automata returns how many transitions each of a policy's two automata has: 0
-// for a pattern that needs none, -1 for one that is left to package regexp.
+// for a pattern that needs none, -1 for one that is simulated, -2 for one that is
+// left to package regexp.
 func (p *Policy) Automata() (id, path int) { return p.id.transitions(), p.path.transitions() }
 
 func (p *pattern) transitions() int {
-	switch {
-	case p.whole:
+	if p.whole {
 		return 0
-	case p.rest == nil:
+	}
+	switch m := p.rest.(type) {
+	case *automaton:
+		return len(m.next)
+	case *simulation:
 		return -1
 	}
-	return len(p.rest.next)
+	return -2
+}
+
+// Simulate has the SPIFFE ID pattern simulated, though it may have an automaton.
+func (p *Policy) Simulate() error {
+	parsed, err := syntax.Parse(p.SPIFFEIDPattern, syntax.Perl)
+	if err != nil || p.id.whole {
+		return err
+	}
+	return p.id.compileRest(parsed, 0)
 }

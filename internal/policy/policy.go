@@ -157,9 +157,9 @@ func (p *Policy) PathPrefix() string { return p.path.prefix }
 type pattern struct {
 	prefix string // every match begins with it
 	whole  bool   // prefix is the only match
-	// rest takes what follows the prefix; nil where it would be too large. What it
-	// does not know, re does.
-	rest *automaton
+	// rest takes what follows the prefix; nil for the few patterns that only re can
+	// take. What it does not know, re does.
+	rest matcher
 	re   *regexp.Regexp
 }
 
@@ -191,14 +191,21 @@ func compile(text string, instructions int) (*pattern, error) {
 	if p.whole {
 		return p, nil
 	}
+	return p, p.compileRest(parsed, maxTable)
+}
+
+// compileRest makes what takes the part behind the prefix.
+func (p *pattern) compileRest(parsed *syntax.Regexp, table int) error {
+	rest := parsed
 	if p.prefix != "" {
-		rest := &syntax.Regexp{Op: syntax.OpConcat, Flags: parsed.Flags, Sub: parsed.Sub[2:]}
-		if prog, err = syntax.Compile(rest.Simplify()); err != nil {
-			return nil, fmt.Errorf("is not a regular expression: %w", err)
-		}
+		rest = &syntax.Regexp{Op: syntax.OpConcat, Flags: parsed.Flags, Sub: parsed.Sub[2:]}
 	}
-	p.rest = newAutomaton(prog, p.prefix == "")
-	return p, nil
+	prog, err := syntax.Compile(rest.Simplify())
+	if err != nil {
+		return fmt.Errorf("is not a regular expression: %w", err)
+	}
+	p.rest = newMatcher(prog, p.prefix == "", table)
+	return nil
 }
 
 // CheckPattern says whether a policy can have this pattern, and what every match
