@@ -107,7 +107,7 @@ func TestCommandLine(t *testing.T) {
 		err := run(t.Context(), c.args, lookup(nil), &out, &out)
 		code := 0
 		if err != nil {
-			code = process.ExitCode(err)
+			code = exitCode(err)
 		}
 		if code != c.code || !strings.Contains(out.String(), c.want) || code == 2 != errors.Is(err, process.ErrUsage) {
 			t.Errorf("%v: exit %d, %v, %q", c.args, code, err, &out)

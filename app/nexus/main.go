@@ -8,8 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/spiffe/spike/internal/process"
 )
 
 func main() {
@@ -21,6 +19,6 @@ func main() {
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "nexus:", err)
-		os.Exit(process.ExitCode(err))
+		os.Exit(exitCode(err))
 	}
 }

@@ -39,6 +39,10 @@ Usage:
 
 Audit lines go to standard output, everything else to standard error.
 
+It exits with 0 after SIGTERM, 2 for a command line that it does not understand, 3
+when its store failed while it served (start it again), 4 when the store is damaged
+(see docs/runbook), and else 1.
+
 Settings, from the environment:
   SPIFFE_ENDPOINT_SOCKET                 the Workload API, such as unix:///run/spire/agent/api.sock
   SPIKE_NEXUS_TLS_PORT                   where to listen (:8553)
@@ -172,10 +176,13 @@ func serveVault(ctx context.Context, s settings, log *slog.Logger, listener net.
 		failure = fmt.Errorf("serve: %w", err)
 		served <- nil
 	case <-v.Failed():
-		failure = v.Failure()
 	case <-ctx.Done():
 	}
 	v.StopWrites()
+	// A write that was still queued can be the one that fails.
+	if err := v.Failure(); err != nil {
+		failure = errors.Join(failure, fmt.Errorf("%w: %w", errStoreFailed, err))
+	}
 	// ctx has ended; what is under way still gets a moment.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime(failure))
 	defer cancel()

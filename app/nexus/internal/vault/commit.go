@@ -211,7 +211,11 @@ func (c *committer) store(t *tx) error {
 	}
 	failpoint.Hit("commit.before")
 	// Once taken, a write runs to its end: no caller's context applies.
-	if err := c.vault.store.Commit(context.Background(), b); err != nil {
+	err = c.vault.store.Commit(context.Background(), b)
+	if failpoint.Fault("fail-commits") {
+		err = errors.Join(err, errors.New("failed on purpose"))
+	}
+	if err != nil {
 		c.vault.full.Store(errors.Is(err, ErrFull))
 		return err
 	}
