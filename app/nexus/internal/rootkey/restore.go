@@ -74,6 +74,10 @@ type collection struct {
 	shares []shamir.Share
 	tries  []time.Time // within the last minute
 	expiry *time.Timer
+	// A complete set is not in shares any more while it opens the vault, which can
+	// take a while: opening is closed when that has ended, and tried is its size.
+	opening chan struct{}
+	tried   int
 }
 
 // drop wipes what was collected.
@@ -115,7 +119,34 @@ func (c *collection) hasLocked(index int) bool {
 func (c *collection) size() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.shares)
+	return len(c.shares) + c.tried
+}
+
+// lockBetween locks c when no complete set is being tried.
+func (c *collection) lockBetween() {
+	for c.mu.Lock(); c.opening != nil; c.mu.Lock() {
+		opening := c.opening
+		c.mu.Unlock()
+		<-opening
+	}
+}
+
+// takeLocked takes the shares out, to be tried; nobody else can change them then.
+func (c *collection) takeLocked() []shamir.Share {
+	shares := c.shares
+	c.shares = nil
+	c.dropLocked()
+	c.opening, c.tried = make(chan struct{}), len(shares)
+	return shares
+}
+
+// tryEnded wipes shares that were taken out.
+func (c *collection) tryEnded(shares []shamir.Share) {
+	shamir.Destroy(shares)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.opening)
+	c.opening, c.tried = nil, 0
 }
 
 // Restore takes one recovery shard. The one that completes the threshold opens
@@ -142,36 +173,13 @@ func (m *Manager) restoreShard(ctx context.Context, req *api.OperatorRestoreRequ
 	if h == nil {
 		return res, api.ErrUninitialized
 	}
-	c := &m.restore
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if state := m.vault.State(); state == api.StateOpen || state == api.StateBehind {
-		c.dropLocked()
-		return api.OperatorRestoreResponse{Restored: true}, nil
-	}
-	if !c.tryLocked(time.Now()) {
-		return res, fmt.Errorf("%w: %d in a minute", api.ErrTooManyAttempts, restoreTries)
-	}
-	if err := checkShard(h, req); err != nil {
-		m.log.Warn("a recovery shard was refused", "index", req.ID, "error", err)
+	shares, res, err := m.collect(h, req)
+	if shares == nil {
 		return res, err
 	}
-	if c.hasLocked(req.ID) {
-		if req.Strict {
-			return res, api.ErrShardDuplicate
-		}
-		return c.progressLocked(h), nil
-	}
-	if err := c.addLocked(req); err != nil {
-		return res, err
-	}
-	m.log.Info("took a recovery shard", "index", req.ID, "collected", len(c.shares), "needed", h.Threshold)
-	failpoint.Hit("restore.collected")
-	if len(c.shares) < h.Threshold {
-		return c.progressLocked(h), nil
-	}
-	err = m.unlock(ctx, h, c.shares)
-	c.dropLocked()
+	// Status, which says how many are collected, does not wait for a store to load.
+	defer m.restore.tryEnded(shares)
+	err = m.unlock(ctx, h, shares)
 	if errors.Is(err, vault.ErrWrongKey) {
 		return res, fmt.Errorf("%w: %w", api.ErrShardCorrupt, err)
 	}
@@ -179,6 +187,40 @@ func (m *Manager) restoreShard(ctx context.Context, req *api.OperatorRestoreRequ
 		return res, err
 	}
 	return api.OperatorRestoreResponse{Collected: h.Threshold, Restored: true}, nil
+}
+
+// collect takes one shard. It returns the shares once there are enough, and else
+// what to answer.
+func (m *Manager) collect(h *vault.Header, req *api.OperatorRestoreRequest) (complete []shamir.Share, res api.OperatorRestoreResponse, err error) {
+	c := &m.restore
+	c.lockBetween()
+	defer c.mu.Unlock()
+	if state := m.vault.State(); state == api.StateOpen || state == api.StateBehind {
+		c.dropLocked()
+		return nil, api.OperatorRestoreResponse{Restored: true}, nil
+	}
+	if !c.tryLocked(time.Now()) {
+		return nil, res, fmt.Errorf("%w: %d in a minute", api.ErrTooManyAttempts, restoreTries)
+	}
+	if err := checkShard(h, req); err != nil {
+		m.log.Warn("a recovery shard was refused", "index", req.ID, "error", err)
+		return nil, res, err
+	}
+	if c.hasLocked(req.ID) {
+		if req.Strict {
+			return nil, res, api.ErrShardDuplicate
+		}
+		return nil, c.progressLocked(h), nil
+	}
+	if err := c.addLocked(req); err != nil {
+		return nil, res, err
+	}
+	m.log.Info("took a recovery shard", "index", req.ID, "collected", len(c.shares), "needed", h.Threshold)
+	failpoint.Hit("restore.collected")
+	if len(c.shares) < h.Threshold {
+		return nil, c.progressLocked(h), nil
+	}
+	return c.takeLocked(), res, nil
 }
 
 // checkShard says why a shard cannot belong to this store.

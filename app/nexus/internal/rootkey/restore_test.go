@@ -1,10 +1,12 @@
 package rootkey_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/spiffe/spike/app/nexus/internal/vault"
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/role"
 	"github.com/spiffe/spike/internal/shard"
@@ -169,4 +171,55 @@ func TestRestoreForgets(t *testing.T) {
 			t.Errorf("got %+v, %v", got, err)
 		}
 	})
+}
+
+// slowDisk takes until released to load rows.
+type slowDisk struct {
+	vault.Store
+	loading, release chan struct{}
+}
+
+func (d *slowDisk) Load(ctx context.Context, row func(vault.Row) error) ([]byte, vault.State, error) {
+	if row != nil {
+		close(d.loading)
+		<-d.release
+	}
+	return d.Store.Load(ctx, row)
+}
+
+// TestStatusDuringALongLoad: a large store takes a while to load. Status answers
+// meanwhile, and who comes with a further shard is told what became of it.
+func TestStatusDuringALongLoad(t *testing.T) {
+	w, n, shards, _ := lost(t, 3, 2)
+	n.stop()
+	d := &slowDisk{Store: w.disk, loading: make(chan struct{}), release: make(chan struct{})}
+	n = w.startWith(d, w.keepers)
+	if _, err := n.feed(1, shards[1], true); err != nil {
+		t.Fatal(err)
+	}
+	answers := make(chan api.OperatorRestoreResponse, 2)
+	feed := func(index int) {
+		res, err := n.feed(index, shards[index], true)
+		if err != nil {
+			t.Error(err)
+		}
+		answers <- res
+	}
+	go feed(2)
+	<-d.loading
+	if s := n.status(); s.State != api.StateLocked || s.Collected != 2 {
+		t.Errorf("while it loads, status is %+v", s)
+	}
+	go feed(3)
+	close(d.release)
+	for range 2 {
+		if res := <-answers; !res.Restored {
+			t.Errorf("got %+v", res)
+		}
+	}
+	n.opens()
+	n.has("p")
+	if s := n.status(); s.Collected != 0 {
+		t.Errorf("once it is open, %d are collected", s.Collected)
+	}
 }
