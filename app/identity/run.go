@@ -58,7 +58,11 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 // check reads the entries as run would. That a named executable is not there yet
 // is worth a note, and no fault: it may be built later.
 func check(s settings, stdout, stderr io.Writer) error {
-	set, err := entry.NewSource(s.entries, owner()).Load()
+	source, err := source(s)
+	if err != nil {
+		return err
+	}
+	set, err := source.Load()
 	if err != nil {
 		return err
 	}
@@ -76,10 +80,27 @@ func check(s settings, stdout, stderr io.Writer) error {
 	return err
 }
 
-// owner is the user that entries without uid mean: who this process acts as, as
-// the kernel reports it of callers too.
-func owner() uint32 {
-	return uint32(os.Geteuid())
+// source is the entries' files, read as the kernel reports this process's user of
+// callers too.
+func source(s settings) (*entry.Source, error) {
+	unknown, err := attest.UnknownUser()
+	if err != nil {
+		return nil, err
+	}
+	owner, err := owner(uint32(os.Geteuid()), unknown)
+	if err != nil {
+		return nil, err
+	}
+	return entry.NewSource(s.entries, owner), nil
+}
+
+// owner is the user that entries without uid mean, and whose files are trusted: the
+// one whom this process acts as. unknown stands for users without a number here.
+func owner(euid uint32, unknown *uint32) (uint32, error) {
+	if unknown != nil && euid == *unknown {
+		return 0, fmt.Errorf("identity runs as uid %d, which in this user namespace stands for every user that has no number there, so that own files and callers cannot be told from those of others; run it as another user", euid)
+	}
+	return euid, nil
 }
 
 // serve runs the provider until ctx ends. It stops in the reverse order of its
@@ -88,7 +109,10 @@ func serve(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	if err := noCore(logger); err != nil {
 		return err
 	}
-	source := entry.NewSource(s.entries, owner())
+	source, err := source(s)
+	if err != nil {
+		return err
+	}
 	set, err := source.Load()
 	if err != nil {
 		return err

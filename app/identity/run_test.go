@@ -320,6 +320,25 @@ func TestOrdinaryUser(t *testing.T) {
 	p.becomes(t, nil, "/root-by-uid")
 }
 
+func TestUserThatStandsForMany(t *testing.T) {
+	stand := uint32(65534)
+	for _, tc := range []struct {
+		euid    uint32
+		unknown *uint32
+		refused bool
+	}{
+		{1000, nil, false},
+		{65534, nil, false},
+		{1000, &stand, false},
+		{65534, &stand, true},
+	} {
+		got, err := owner(tc.euid, tc.unknown)
+		if (err != nil) != tc.refused || err == nil && got != tc.euid {
+			t.Errorf("uid %d: %d, %v", tc.euid, got, err)
+		}
+	}
+}
+
 // source is the stock client, in this process, which the entries must name.
 func (p *place) source(t *testing.T) *workloadapi.X509Source {
 	t.Helper()

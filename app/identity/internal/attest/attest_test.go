@@ -438,6 +438,9 @@ func TestUnmappedUserMatchesNothing(t *testing.T) {
 		if got := seen.Matches(tc.entry); got != tc.want {
 			t.Errorf("uid %d, gid %d: matches is %v", tc.uid, tc.gid, got)
 		}
+		if seen.UIDUnknown != (tc.uid == stand) || seen.GIDUnknown != (tc.gid == stand) {
+			t.Errorf("uid %d, gid %d: unknown are %v, %v", tc.uid, tc.gid, seen.UIDUnknown, seen.GIDUnknown)
+		}
 	}
 }
 

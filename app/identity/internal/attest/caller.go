@@ -24,19 +24,20 @@ type Caller struct {
 	// ExeErr says why the executable could not be seen.
 	ExeErr error
 
-	exe FileID
+	// UIDUnknown and GIDUnknown say that the number is the stand-in which the kernel
+	// shows for everyone who has none in this user namespace: it says nothing about
+	// who it is, and fits no entry.
+	UIDUnknown, GIDUnknown bool
 
-	// The kernel shows the same stand-in for every user that has no number in
-	// this user namespace, so that it says nothing about who it is.
-	uidUnknown, gidUnknown bool
+	exe FileID
 }
 
 // Matches tells whether every selector of e was checked and fits.
 func (c Caller) Matches(e entry.Entry) bool {
-	if c.uidUnknown || c.UID != e.UID {
+	if c.UIDUnknown || c.UID != e.UID {
 		return false
 	}
-	if e.GID != nil && (c.gidUnknown || c.GID != *e.GID) {
+	if e.GID != nil && (c.GIDUnknown || c.GID != *e.GID) {
 		return false
 	}
 	return e.Path == "" || c.Runs(e.Path)

@@ -37,7 +37,7 @@ func (p *Peer) UID() uint32 { return p.uid }
 func (p *Peer) Look() Caller {
 	c := Caller{
 		UID: p.uid, GID: p.gid, PID: p.pid, ExeErr: p.pinErr,
-		uidUnknown: p.uidUnknown, gidUnknown: p.gidUnknown,
+		UIDUnknown: p.uidUnknown, GIDUnknown: p.gidUnknown,
 	}
 	if p.proc != nil {
 		c.exe, c.ExeName, c.ExeErr = p.proc.executable()
@@ -62,7 +62,7 @@ func NewCredentials(quota *Quota) (*Credentials, error) {
 	} else if self != strconv.Itoa(os.Getpid()) {
 		return nil, errors.New("the /proc that is mounted here belongs to another PID namespace; mount this one's")
 	}
-	uid, err := overflowID("uid")
+	uid, err := UnknownUser()
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +72,10 @@ func NewCredentials(quota *Quota) (*Credentials, error) {
 	}
 	return &Credentials{quota: quota, overflowUID: uid, overflowGID: gid}, nil
 }
+
+// UnknownUser returns the number that stands for every user whom this user
+// namespace does not map, or nil if it maps them all.
+func UnknownUser() (*uint32, error) { return overflowID("uid") }
 
 // overflowID returns the number that stands for every unmapped user or group, or
 // nil if this user namespace maps them all.

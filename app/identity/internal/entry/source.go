@@ -5,17 +5,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 )
-
-// maxFileSize is far above what maxEntries can fill.
-const maxFileSize = 1 << 20
 
 // Source is the files that a provider was given, in order.
 type Source struct {
@@ -129,64 +122,4 @@ func sum(contents [][]byte, err error) digest {
 		fmt.Fprintf(h, "error: %v", err)
 	}
 	return digest(h.Sum(nil))
-}
-
-// readFile reads a file that nobody but its owner and group can have written.
-func readFile(name string) ([]byte, error) {
-	if err := checkFolders(name); err != nil {
-		return nil, err
-	}
-	// Opening a FIFO would wait for a writer for ever, so look first.
-	if info, err := os.Stat(name); err != nil {
-		return nil, fmt.Errorf("read entries: %w", err)
-	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", name)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("read entries: %w", err)
-	}
-	// Nothing is lost by a failed close of what was only read.
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("read entries: %w", err)
-	}
-	if info.Mode().Perm()&0o002 != 0 {
-		return nil, fmt.Errorf("%s: every user may write this file, and so give itself any identity; run: chmod o-w %s", name, name)
-	}
-	// Where a sticky folder lets anyone put a file under a name that is free, whose
-	// file it is decides.
-	if owner, ok := info.Sys().(*syscall.Stat_t); !ok || owner.Uid != 0 && int(owner.Uid) != os.Geteuid() {
-		return nil, fmt.Errorf("%s: it belongs to another user, who could give himself any identity; take it over: chown %d %s",
-			name, os.Geteuid(), name)
-	}
-	content, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("read entries: %w", err)
-	}
-	if len(content) > maxFileSize {
-		return nil, fmt.Errorf("%s: the file is larger than %d bytes", name, maxFileSize)
-	}
-	return content, nil
-}
-
-// checkFolders refuses a file that anyone could replace by another, both where
-// its name stands and where a symbolic link leads.
-func checkFolders(name string) error {
-	real, err := filepath.EvalSymlinks(name)
-	if err != nil {
-		return fmt.Errorf("read entries: %w", err)
-	}
-	for _, file := range []string{name, real} {
-		folder := filepath.Dir(file)
-		info, err := os.Stat(folder)
-		if err != nil {
-			return fmt.Errorf("read entries: %w", err)
-		}
-		if info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
-			return fmt.Errorf("%s: every user may write its folder, and so put another file in its place; run: chmod o-w %s", name, folder)
-		}
-	}
-	return nil
 }

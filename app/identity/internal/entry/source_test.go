@@ -59,6 +59,106 @@ func TestFilesThatOthersMayWrite(t *testing.T) {
 	load("every user may write its folder")
 }
 
+// Whoever owns a file, its folder or a link to it decides what is read.
+func TestFilesOfOthers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // Only root can make files of others.
+	}
+	const other = 54321
+	source, names := files(t, valid)
+	file, dir := names[0], filepath.Dir(names[0])
+	elsewhere := t.TempDir()
+	link, second := filepath.Join(elsewhere, "link.yaml"), filepath.Join(elsewhere, "second.yaml")
+	for name, target := range map[string]string{link: second, second: file} {
+		if err := os.Symlink(target, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	linked := NewSource([]string{link}, me)
+
+	for _, tc := range []struct {
+		foreign string
+		// What is said of the file by its own name, and by the links.
+		want, wantLinked string
+	}{
+		{"", "", ""},
+		{file, file + ": it belongs to uid 54321", link + ": it belongs to uid 54321"},
+		{dir, "its folder " + dir + " belongs to uid 54321", link + ": its folder " + dir + " belongs to uid 54321"},
+		{elsewhere, "", "its folder " + elsewhere + " belongs to uid 54321"},
+		{link, "", "the symbolic link " + link + " belongs to uid 54321"},
+		{second, "", "the symbolic link " + second + " belongs to uid 54321"},
+	} {
+		if tc.foreign != "" {
+			if err := os.Lchown(tc.foreign, other, -1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, look := range []struct {
+			source *Source
+			want   string
+		}{{source, tc.want}, {linked, tc.wantLinked}} {
+			_, err := look.source.Load()
+			if look.want == "" && err != nil || look.want != "" && (err == nil || !strings.Contains(err.Error(), look.want)) {
+				t.Errorf("when %q is another's: error is %v, wanted %q", tc.foreign, err, look.want)
+			}
+		}
+		if tc.foreign != "" {
+			if err := os.Lchown(tc.foreign, 0, -1); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A file that was handed to another user is an edit that cannot be used.
+func TestWatchedFileOfAnother(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // Only root can give files away.
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t)
+		w.put(t, valid+"ttl: 5m\n")
+		w.next(t)
+		if err := os.Chown(w.file, 54321, -1); err != nil {
+			t.Fatal(err)
+		}
+		w.put(t, valid+"ttl: 6m\n")
+		time.Sleep(time.Minute)
+		if n := w.errors(); n != 1 || len(w.sets) != 0 {
+			t.Errorf("%d errors, and %d sets taken from it", n, len(w.sets))
+		}
+	})
+}
+
+func TestLinksInFolders(t *testing.T) {
+	dir := t.TempDir()
+	for _, folder := range []string{"a/b", "c"} {
+		if err := os.MkdirAll(filepath.Join(dir, folder), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "a", "entries.yaml"), []byte(valid), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// As ConfigMaps are mounted: a link to a file below a link to a folder. The way
+	// back up leads from where that folder is.
+	for name, target := range map[string]string{"c/data": "../a/b", "c/entries.yaml": "data/../entries.yaml", "loop": "loop"} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := NewSource([]string{filepath.Join(dir, "c", "entries.yaml")}, me).Load(); err != nil {
+		t.Error(err)
+	}
+	t.Chdir(dir)
+	if _, err := NewSource([]string{"a/entries.yaml"}, me).Load(); err != nil {
+		t.Error(err)
+	}
+	if _, err := NewSource([]string{"loop"}, me).Load(); err == nil || !strings.Contains(err.Error(), "symbolic links") {
+		t.Errorf("error is %v", err)
+	}
+}
+
 func TestFilesThatAreNone(t *testing.T) {
 	dir := t.TempDir()
 	fifo := filepath.Join(dir, "fifo")

@@ -399,6 +399,30 @@ func TestUnmatchedIsLoggedOnce(t *testing.T) {
 	}
 }
 
+// The number of a user who has none here stands for all such users: an entry with
+// it must not be offered.
+func TestUnknownUserIsOfferedNoEntry(t *testing.T) {
+	var log strings.Builder
+	u := newUnmatched(slog.New(slog.NewTextHandler(&log, nil)))
+	u.report(attest.Caller{UID: 65534, GID: 100, PID: 7, ExeName: "/opt/app", UIDUnknown: true})
+	got := log.String()
+	for _, want := range []string{"level=WARN", "no number in this user namespace", "uid=65534", "exe=/opt/app"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("this lacks %q: %s", want, got)
+		}
+	}
+	if strings.Contains(got, " entry=") {
+		t.Errorf("an entry is offered: %s", got)
+	}
+	// Where every user has a number, this one is a user like others.
+	log.Reset()
+	u.forget()
+	u.report(attest.Caller{UID: 65534, GID: 100, PID: 7, ExeName: "/opt/app"})
+	if got := log.String(); !strings.Contains(got, `entry="{id: /NAME, path: /opt/app, uid: 65534}"`) {
+		t.Errorf("logged %s", got)
+	}
+}
+
 func TestUnmatchedIsBounded(t *testing.T) {
 	u := newUnmatched(quiet)
 	now := time.Now()

@@ -69,6 +69,12 @@ func (u *unmatched) report(c attest.Caller) {
 	if c.ExeErr != nil {
 		attrs = append(attrs, "exe_error", c.ExeErr)
 	}
+	// An entry with the stand-in's number would read as if it named one user, and
+	// is meant by none.
+	if c.UIDUnknown {
+		u.logger.Warn("no identity issued: the caller's user has no number in this user namespace, and the uid shown stands for all such users, so that no entry can fit; give the user a number there, or run identity outside of it", attrs...)
+		return
+	}
 	u.logger.Warn("no identity issued: no entry matches this caller; to give it one, add an entry", append(attrs, "entry", suggestion(c))...)
 }
 
