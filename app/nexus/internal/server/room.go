@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -33,6 +35,8 @@ var errTooLarge = errors.New("it is larger than this route allows")
 // one large body at a time, so that none keeps the others out.
 type room struct {
 	large *semaphore.Weighted
+
+	passed atomic.Int64 // bytes of large bodies since the last collection for them
 
 	mu    sync.Mutex
 	turns map[string]*turn
@@ -112,8 +116,20 @@ func (x *exchange) takeRoom(need int64) error {
 	if err := x.room.large.Acquire(ctx, weight); err != nil {
 		return err
 	}
-	x.atEnd = append(x.atEnd, func() { x.room.large.Release(weight) })
+	x.atEnd = append(x.atEnd, func() {
+		x.room.collect(need)
+		x.room.large.Release(weight)
+	})
 	return nil
+}
+
+// collect has the garbage collector run before the room of large bodies is used
+// again and again: it would otherwise let as much pile up as the store takes.
+func (m *room) collect(passed int64) {
+	if m.passed.Add(passed) >= roomForBodies/copies {
+		m.passed.Store(0)
+		runtime.GC()
+	}
 }
 
 // turn waits until id has no other large body here.
