@@ -15,28 +15,33 @@ import (
 	"github.com/spiffe/spike/internal/role"
 )
 
-// operatorInit has no flags: how many Keepers there are, and how many are needed,
-// is Nexus's setting, and a cluster must not come out different by a slip here.
+// operatorInit has no flag that shapes the cluster: how many Keepers there are, and
+// how many are needed, is Nexus's setting, and must not come out different by a slip
+// here.
 func (a *app) operatorInit() *cobra.Command {
-	return &cobra.Command{
+	var ifNeeded bool
+	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make a new cluster out of an empty store",
 		Long: `Make a new cluster: Nexus makes a root key, gives each Keeper its share of it,
 and opens. This is done once. It is refused where there is a cluster already,
-where a Keeper holds a share, and while a Keeper cannot be reached.
+where a Keeper holds a share, and while a Keeper cannot be reached. With --if-needed
+it is no failure that there is a cluster already; nothing is changed then.
 
 It needs an identity with the role superuser.`,
 		Args:              none(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.initialize(cmd.Context())
+			return a.initialize(cmd.Context(), ifNeeded)
 		},
 	}
+	cmd.Flags().BoolVar(&ifNeeded, "if-needed", false, "exit with 0 where there is a cluster already")
+	return cmd
 }
 
 // initialize asks no question first. It cannot do harm: Nexus refuses wherever there
 // is, or may be, anything to lose.
-func (a *app) initialize(ctx context.Context) error {
+func (a *app) initialize(ctx context.Context, ifNeeded bool) error {
 	s, err := a.connect(ctx, role.Superuser, false)
 	if err != nil {
 		return err
@@ -44,6 +49,10 @@ func (a *app) initialize(ctx context.Context) error {
 	defer s.Close()
 	// No time limit but the client's: Nexus waits for every Keeper, and each has its own.
 	made, err := s.OperatorInit(ctx)
+	if ifNeeded && errors.Is(err, api.ErrAlreadyInitialized) {
+		a.tell("There is a cluster already; nothing was changed.")
+		return nil
+	}
 	if err != nil {
 		return s.explainInit(ctx, err)
 	}
