@@ -14,6 +14,8 @@ import (
 //go:generate go run ./internal/reference ../../docs
 
 func main() {
+	// A reader of the output that goes away must not end what is being done.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	// The first signal ends a command in an orderly way, a second one at once.
 	context.AfterFunc(ctx, stop)

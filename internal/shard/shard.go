@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
-	"strings"
 
 	"github.com/spiffe/spike/internal/secret"
 )
@@ -94,21 +93,27 @@ func Line(index int, v *Value) []byte {
 }
 
 // ParseLine reads what [Line] wrote; space around it is ignored. Errors are
-// [ErrFormat] and say what is wrong without repeating it.
+// [ErrFormat] and say what is wrong without repeating it. It makes no string of the
+// line, which nobody could wipe.
 func ParseLine(line []byte) (index int, v Value, err error) {
-	fields := strings.SplitN(strings.TrimSpace(string(line)), ":", 3)
-	if len(fields) != 3 || fields[0] != "spike" {
+	name, rest, _ := bytes.Cut(bytes.TrimSpace(line), []byte(":"))
+	number, digits, ok := bytes.Cut(rest, []byte(":"))
+	if !ok || string(name) != "spike" {
 		return 0, v, fmt.Errorf("%w: want spike:INDEX:HEX", ErrFormat)
 	}
-	index, err = strconv.Atoi(fields[1])
-	if err != nil || index < 1 || index > 255 || strconv.Itoa(index) != fields[1] {
+	// Longer than any index, it may be a part of a shard.
+	if len(number) <= 3 {
+		index, err = strconv.Atoi(string(number))
+	}
+	if err != nil || index < 1 || index > 255 || strconv.Itoa(index) != string(number) {
 		return 0, v, fmt.Errorf("%w: the index must be a number from 1 to 255", ErrFormat)
 	}
-	if len(fields[2]) != 2*Size {
-		return 0, v, fmt.Errorf("%w: %d hex digits, want %d", ErrFormat, len(fields[2]), 2*Size)
+	if len(digits) != 2*Size {
+		return 0, v, fmt.Errorf("%w: %d hex digits, want %d", ErrFormat, len(digits), 2*Size)
 	}
-	if _, err := hex.Decode(v[:], []byte(fields[2])); err != nil {
-		return 0, Value{}, fmt.Errorf("%w: a character is not a hex digit (0-9, a-f)", ErrFormat)
+	if _, err := hex.Decode(v[:], digits); err != nil {
+		clear(v[:])
+		return 0, v, fmt.Errorf("%w: a character is not a hex digit (0-9, a-f)", ErrFormat)
 	}
 	return index, v, nil
 }

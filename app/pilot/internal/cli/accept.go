@@ -89,7 +89,7 @@ func (a *app) accept(ctx context.Context, sequence int64, yes bool) error {
 		)
 	})
 	a.tell("\nNexus is open, and the Keepers are told of a new epoch. Tell those who wrote after\nthat state: what they were answered is no longer true.")
-	return err
+	return despite("The store was accepted.", err)
 }
 
 // lost says what is given up by accepting.

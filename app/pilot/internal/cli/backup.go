@@ -104,7 +104,7 @@ func (a *app) createBackup(ctx context.Context, name string, force bool, output 
 	if err := file.Commit(); err != nil {
 		return fileTrouble(nothing, err)
 	}
-	return a.showBackup(a.style(s.config), path, &head, output)
+	return despite("The backup was made.", a.showBackup(a.style(s.config), path, &head, output))
 }
 
 func (a *app) backupVerify() *cobra.Command {
@@ -201,7 +201,7 @@ shares, it opens by itself. If not, %d of the %s of this key open it;
 with an identity of the role restore:
   spike operator restore
 How it stands: spike operator status`, res.Threshold, render.Count(res.Shards, "recovery shard"))
-	return err
+	return despite("The backup was loaded.", err)
 }
 
 // explainLoad says why a backup was not loaded.
@@ -254,7 +254,7 @@ func (a *app) showBackup(style render.Style, file string, h *backup.Head, output
 
 // fileTrouble explains what the system said of a file.
 func fileTrouble(what string, err error) error {
-	f := &Failure{Code: Usage, What: what, Why: sentence(err.Error()), Err: err}
+	f := &Failure{Code: Usage, What: what, Why: render.Sentence(err.Error()), Err: err}
 	switch {
 	case errors.Is(err, newfile.ErrExists):
 		f.Code = Conflict
@@ -270,7 +270,7 @@ func badBackup(what, file string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return interrupted(err)
 	}
-	f := &Failure{Code: Failed, What: what, Why: sentence(file + ": " + err.Error()), Err: err}
+	f := &Failure{Code: Failed, What: what, Why: render.Clean(file) + ": " + err.Error() + ".", Err: err}
 	switch {
 	case errors.Is(err, backup.ErrNoBackup):
 		f.Code = Usage

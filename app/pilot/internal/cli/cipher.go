@@ -213,7 +213,7 @@ func tooLarge(nothing string, size int) error {
 func (s *session) explainCipher(ctx context.Context, d *direction, size int, err error) error {
 	nothing := "Nothing was " + d.done + "."
 	if errors.Is(err, errNotEncrypted) {
-		return &Failure{Code: Usage, What: nothing, Why: sentence(err.Error()), Err: err,
+		return &Failure{Code: Usage, What: nothing, Why: render.Sentence(err.Error()), Err: err,
 			Next: []string{"For what encrypt writes without --json, leave --json out. Nothing was sent."}}
 	}
 	explained := s.explain(ctx, nothing, err)

@@ -176,7 +176,7 @@ func (s *session) notReady(ctx context.Context, f *Failure) {
 // situation says in sentences why Nexus is not open, and what to do about it. Both
 // a call that failed and status end here, so that they never give different advice.
 func situation(status *api.OperatorStatusResponse) (why string, next []string) {
-	why = sentence(status.Reason)
+	why = render.Sentence(status.Reason)
 	switch status.State {
 	case api.StateUninitialized:
 		return cmp.Or(why, "Nexus has no cluster yet."), []string{
@@ -234,18 +234,6 @@ func unlock(status *api.OperatorStatusResponse) (next []string) {
 		needed = fmt.Sprint(status.Threshold)
 	}
 	return append(next, fmt.Sprintf("If Keepers were restarted, they are empty. Feed in %s recovery shards: spike operator restore", needed))
-}
-
-// sentence makes a reason begin with a capital and end with a full stop.
-func sentence(s string) string {
-	if s == "" {
-		return ""
-	}
-	s = strings.ToUpper(s[:1]) + s[1:]
-	if !strings.HasSuffix(s, ".") {
-		s += "."
-	}
-	return s
 }
 
 // joined puts sentences on lines of their own, and leaves empty ones out.

@@ -74,7 +74,7 @@ Keepers by itself, as long as %d of them keep running.
 Now export the recovery shards: when every Keeper has stopped, nothing else
 brings the secrets back. With an identity of the role recover:
   spike operator recover`, made.Threshold)
-	return err
+	return despite("The cluster was made.", err)
 }
 
 // explainInit says why no cluster was made. Each refusal protects one that may

@@ -73,7 +73,7 @@ func (a *app) replaceKeepers(ctx context.Context, urls map[int]string) error {
 Nexus gives each its share now; see it with: spike operator status
 Before Nexus's next start, set its SPIKE_NEXUS_KEEPER_PEERS to the line above.
 End a Keeper that was replaced, if it still runs: it forgets its share with that.`)
-	return err
+	return despite("The Keepers were replaced.", err)
 }
 
 func (s *session) explainReplace(ctx context.Context, err error) error {

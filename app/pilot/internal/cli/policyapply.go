@@ -88,7 +88,7 @@ func (a *app) applyPolicies(ctx context.Context, file string, dry bool, output f
 	if dry {
 		a.tell("This is a dry run: nothing was written.")
 	}
-	return a.answer(output, plan, func(w io.Writer) error {
+	err = a.answer(output, plan, func(w io.Writer) error {
 		for _, p := range plan {
 			line := p.Name + ": " + p.Result
 			if dry && p.Result != unchanged {
@@ -103,6 +103,10 @@ func (a *app) applyPolicies(ctx context.Context, file string, dry bool, output f
 		}
 		return nil
 	})
+	if dry {
+		return err
+	}
+	return despite("The policies were written.", err)
 }
 
 // compare says what applying a document would do.

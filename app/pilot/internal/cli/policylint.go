@@ -105,7 +105,7 @@ func (a *app) readPolicies(ctx context.Context, what string, names ...string) ([
 			return nil, nil, interrupted(err)
 		}
 		if err != nil {
-			f := &Failure{Code: Usage, What: what, Why: sentence(err.Error()), Err: err}
+			f := &Failure{Code: Usage, What: what, Why: render.Sentence(err.Error()), Err: err}
 			return nil, nil, f
 		}
 		list, problems = append(list, some...), append(problems, wrong...)

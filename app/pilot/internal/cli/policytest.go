@@ -87,7 +87,7 @@ func (a *app) testPolicies(cmd *cobra.Command, opt *testOptions) error {
 	const nothing = "Nothing was tested."
 	cases, problems, err := policyfile.LoadExpectations(opt.file)
 	if err != nil {
-		return &Failure{Code: Usage, What: nothing, Why: sentence(err.Error()), Err: err}
+		return &Failure{Code: Usage, What: nothing, Why: render.Sentence(err.Error()), Err: err}
 	}
 	if err := a.refuse(nothing, problems); err != nil {
 		return err
@@ -214,7 +214,7 @@ func (t *tested) short() string {
 func (a *app) testOne(court *trial.Court, q trial.Question, output format) error {
 	v, err := court.Decide(q)
 	if err != nil {
-		return &Failure{Code: Usage, What: sentence(err.Error()), Err: err}
+		return &Failure{Code: Usage, What: render.Sentence(err.Error()), Err: err}
 	}
 	t := newTested(q, &v)
 	return a.answer(output, t, func(w io.Writer) error {
@@ -244,7 +244,7 @@ func (a *app) testAll(court *trial.Court, cases []policyfile.Expectation, output
 	for i, e := range cases {
 		v, err := court.Decide(e.Question)
 		if err != nil {
-			return &Failure{Code: Usage, What: sentence(err.Error()), Err: err}
+			return &Failure{Code: Usage, What: render.Sentence(err.Error()), Err: err}
 		}
 		c := checked{tested: newTested(e.Question, &v), File: e.File, Line: e.Line, Expect: policyfile.Denied, By: e.By}
 		if e.Allowed {

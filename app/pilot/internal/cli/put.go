@@ -125,7 +125,7 @@ func (a *app) put(cmd *cobra.Command, path string, args []string, opt *putOption
 		return s.explainPut(ctx, path, opt, err)
 	}
 	if *opt.output != text {
-		return a.answer(*opt.output, written{path, res.Version}, nil)
+		return despite(fmt.Sprintf("Version %d of %s was written.", res.Version, path), a.answer(*opt.output, written{path, res.Version}, nil))
 	}
 	a.tell("Wrote version %d of %s (%s).", res.Version, path, render.Count(len(values), "key"))
 	return nil

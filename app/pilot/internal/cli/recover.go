@@ -51,6 +51,9 @@ func (a *app) recover(cmd *cobra.Command, dir string, force bool) error {
 	if err != nil {
 		return err
 	}
+	if err := a.warnLeft(dir); err != nil {
+		return explainPaper(err)
+	}
 	// Shards are not taken out of Nexus unless there is a place for them. The
 	// folder is checked again when it is written to.
 	if err := paper.CheckFolder(dir, force); err != nil {
@@ -72,9 +75,9 @@ func (a *app) recover(cmd *cobra.Command, dir string, force bool) error {
 	}
 	// The set shares its map with the answer, so both are wiped.
 	defer set.Wipe()
-	files, err := paper.Write(dir, &set, force)
-	if err != nil {
-		return explainPaper(err)
+	files, unsettled := paper.Write(dir, &set, force)
+	if files == nil {
+		return explainPaper(unsettled)
 	}
 	err = a.print(func(w io.Writer) error {
 		for _, file := range files {
@@ -98,7 +101,24 @@ Wrote %s of the cluster %s, key %s.
     on a medium of its own.
   - Then delete the files here: shred -u %s
   - To bring the cluster back, each holder runs: spike operator restore`,
-		render.Count(len(files), "recovery shard"), set.Cluster, set.KeyID, needed, filepath.Join(dir, "shard-*.txt"))
+		render.Count(len(files), "recovery shard"), set.Cluster, set.KeyID, needed, shellQuoted(dir)+"/shard-*.txt")
+	if unsettled != nil {
+		return explainUnsettled(unsettled)
+	}
+	return despite("The recovery shards were written.", err)
+}
+
+// warnLeft names what runs have left behind that were cut off. It is told first, as
+// it holds whether or not a set is written now.
+func (a *app) warnLeft(dir string) error {
+	folders, err := paper.Leftovers(dir)
+	for _, folder := range folders {
+		quoted := shellQuoted(folder)
+		a.tell(`Warning: when recovery shards were written here before, that was cut off, and some
+were left in %s.
+They are as good as any others. If no other "spike operator recover" runs now:
+  shred -u %s/*; rmdir %s`, render.Clean(folder), quoted, quoted)
+	}
 	return err
 }
 
@@ -122,10 +142,28 @@ func (a *app) recoveryDir(flag string) (string, error) {
 	return dir, nil
 }
 
+// explainUnsettled is for a set that is in its place, and something that could not be
+// done after that.
+func explainUnsettled(err error) error {
+	f := &Failure{
+		Code: Failed, What: "The recovery shards were written, but that could not be brought to its end.",
+		Why: render.Sentence(err.Error()), Err: err, Next: []string{"The files are whole and can be used."},
+	}
+	if errors.Is(err, paper.ErrLeft) {
+		f.Next = append(f.Next, "Remove what was left, with shred -u: those are shards, too.")
+	} else {
+		f.Next = append(f.Next, "Once the disk is in order, write the folder to it: sync")
+	}
+	return f
+}
+
 // explainPaper says why a folder was not written to. The folder is as it was.
 func explainPaper(err error) error {
-	f := &Failure{Code: Failed, What: "No recovery shards were written.", Why: sentence(err.Error()), Err: err}
+	f := &Failure{Code: Failed, What: "No recovery shards were written.", Why: render.Sentence(err.Error()), Err: err}
 	switch {
+	case errors.Is(err, paper.ErrLeft):
+		f.What = "The recovery shards were not put into their place."
+		f.Next = []string{"Remove what was left, with shred -u, and try again: those are shards, too."}
 	case errors.Is(err, paper.ErrOlderSet):
 		f.Code = Conflict
 		f.Next = []string{

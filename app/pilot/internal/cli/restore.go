@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -51,7 +50,7 @@ func (a *app) restore(cmd *cobra.Command, files []string) error {
 	// Nobody is asked for a shard that could not be sent, and a file is looked at
 	// before anything else is done.
 	shards, err := readShards(files)
-	defer func() { wipe(shards) }()
+	defer func() { paper.Wipe(shards) }()
 	if err != nil {
 		return notAShard(err)
 	}
@@ -75,9 +74,12 @@ func (a *app) restore(cmd *cobra.Command, files []string) error {
 // readShards reads all files before any shard is sent. What was read before an
 // error is returned as well, to be wiped.
 func readShards(files []string) (shards []paper.Shard, err error) {
-	for _, file := range files {
+	for i, file := range files {
 		more, err := paper.ReadFile(file)
 		shards = append(shards, more...)
+		if err != nil && !errors.Is(err, shard.ErrFormat) {
+			err = fmt.Errorf("the file of --file number %d: %w", i+1, err) // it is not named otherwise
+		}
 		if err != nil {
 			return shards, err
 		}
@@ -102,28 +104,21 @@ func (a *app) askForShards(ctx context.Context) ([]paper.Shard, error) {
 		return nil, err
 	}
 	defer clear(line)
-	index, value, err := shard.ParseLine(line)
-	if err != nil {
+	s := paper.Shard{Head: head, Value: new(shard.Value), From: "the terminal"}
+	if s.Index, *s.Value, err = shard.ParseLine(line); err != nil {
 		return nil, err
 	}
-	return []paper.Shard{{Head: head, Index: index, Value: value, From: "the terminal"}}, nil
-}
-
-// wipe forgets the shards. Copies that JSON and TLS made are out of reach.
-func wipe(shards []paper.Shard) {
-	for i := range shards {
-		shards[i].Value = shard.Value{}
-	}
+	return []paper.Shard{s}, nil
 }
 
 // notAShard is for input that never left this program.
 func notAShard(err error) error {
 	f := &Failure{
-		Code: Usage, What: "There is no shard that could be sent.", Why: sentence(err.Error()), Err: err,
+		Code: Usage, What: "There is no shard that could be sent.", Why: render.Sentence(err.Error()), Err: err,
 		Next: []string{"A shard is a line such as spike:1:… with 64 hex digits, in the file that spike operator recover wrote.", "Nothing was sent."},
 	}
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
-		f.Next = []string{"Nothing was sent."}
+	if !errors.Is(err, shard.ErrFormat) {
+		f.Next = []string{"--file takes a file's name, and not the shard itself. Nothing was sent."}
 	}
 	return f
 }
@@ -136,7 +131,7 @@ func (a *app) feed(ctx context.Context, s *session, shards []paper.Shard) error 
 	for i := range shards {
 		given := &shards[i]
 		res, err := s.OperatorRestore(ctx, api.OperatorRestoreRequest{
-			ID: given.Index, Shard: given.Value, Strict: true, Cluster: given.Cluster, KeyID: given.KeyID,
+			ID: given.Index, Shard: *given.Value, Strict: true, Cluster: given.Cluster, KeyID: given.KeyID,
 		})
 		switch {
 		// An open Nexus looks at no shard, and counts none.

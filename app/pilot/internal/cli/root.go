@@ -3,6 +3,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -153,9 +154,18 @@ func (a *app) print(write func(io.Writer) error) error {
 	// What was printed may be a secret, and this copy is not needed any more.
 	clear(out.Bytes())
 	if err != nil {
-		return &Failure{Code: Failed, What: "The output could not be written.", Why: err.Error() + ".", Err: err}
+		return &Failure{Code: Failed, What: "The output could not be written.", Why: "Standard output: " + root(err).Error() + ".", Err: err}
 	}
 	return nil
+}
+
+// despite adds to a failure to answer that what was asked for is done.
+func despite(done string, err error) error {
+	var f *Failure
+	if errors.As(err, &f) {
+		f.What = done + " But the answer could not be written."
+	}
+	return err
 }
 
 // tell writes remarks for people, which may be lost without harm.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/spiffe/spike/app/pilot/internal/render"
 	"github.com/spiffe/spike/internal/api"
 )
 
@@ -26,7 +27,7 @@ func (a *app) secret() *cobra.Command {
 // usageFrom makes a sentence of a local check's error. Nothing was sent.
 func usageFrom(cmd *cobra.Command, err error) *Failure {
 	return &Failure{
-		Code: Usage, What: sentence(err.Error()), Err: err,
+		Code: Usage, What: render.Sentence(err.Error()), Err: err,
 		Next: []string{"Usage: " + cmd.UseLine(), "Nothing was sent."},
 	}
 }

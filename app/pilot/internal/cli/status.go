@@ -105,7 +105,7 @@ func writeStatus(w io.Writer, style render.Style, status *api.OperatorStatusResp
 	}
 	err := render.Fields(w, style,
 		render.Field{Name: "State", Value: status.State, Color: stateColor(status.State)},
-		render.Field{Name: "Why", Value: sentence(status.Reason)},
+		render.Field{Name: "Why", Value: render.Sentence(status.Reason)},
 		render.Field{Name: "Shards fed in", Value: collected},
 		render.Field{Name: "Cluster", Value: status.Cluster},
 		render.Field{Name: "Key", Value: status.KeyID},

@@ -8,6 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/spiffe/spike/app/pilot/internal/nearest"
+	"github.com/spiffe/spike/app/pilot/internal/render"
 )
 
 // usage returns a failure of the one who typed the command. The caller sees to it
@@ -28,7 +31,11 @@ func arguments(low, high int, want string) cobra.PositionalArgs {
 		case len(args) < low:
 			return usage(cmd, "An argument is missing: %s takes %s.", cmd.CommandPath(), want)
 		case high >= 0 && len(args) > high:
-			return usage(cmd, "There are %d arguments, and %s takes %s.", len(args), cmd.CommandPath(), want)
+			are := "There are"
+			if len(args) == 1 {
+				are = "There is"
+			}
+			return usage(cmd, "%s %s, and %s takes %s.", are, render.Count(len(args), "argument"), cmd.CommandPath(), want)
 		}
 		return nil
 	}
@@ -51,14 +58,15 @@ func group(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// unknown says which commands there are, and which one is close to word.
+// unknown says which commands there are, and which one is close to word. A word that
+// is not like any is not repeated: it may be a secret in a wrong place.
 func unknown(cmd *cobra.Command, word string) error {
 	f := &Failure{
-		Code: Usage,
-		What: fmt.Sprintf("%s has no command %q.", cmd.CommandPath(), word),
-		Why:  "Its commands are: " + strings.Join(names(cmd), ", ") + ".",
+		Code: Usage, What: cmd.CommandPath() + " has no such command.",
+		Why: "Its commands are: " + strings.Join(names(cmd), ", ") + ".",
 	}
 	if close := cmd.SuggestionsFor(word); len(close) > 0 {
+		f.What = fmt.Sprintf("%s has no command %q.", cmd.CommandPath(), word)
 		f.Next = append(f.Next, "Did you mean: "+cmd.CommandPath()+" "+strings.Join(close, ", ")+"?")
 	}
 	f.Next = append(f.Next, "More: "+cmd.CommandPath()+" --help")
@@ -90,13 +98,33 @@ func flagError(cmd *cobra.Command, err error) error {
 		return usage(cmd, "There is no flag -%s. (A value that begins with a dash goes after --.)",
 			unknownFlag.GetSpecifiedName())
 	case errors.As(err, &unknownFlag):
-		return usage(cmd, "There is no flag --%s.", unknownFlag.GetSpecifiedName())
+		return noFlag(cmd, unknownFlag.GetSpecifiedName())
 	case errors.As(err, &noValue):
 		return usage(cmd, "The flag --%s needs a value.", noValue.GetFlag().Name)
 	case errors.As(err, &badValue):
-		return usage(cmd, "The flag --%s cannot be %q: %v.", badValue.GetFlag().Name, badValue.GetValue(), errors.Unwrap(badValue))
+		flag := badValue.GetFlag()
+		if takes := map[string]string{"bool": "true or false", "int": "a whole number", "int64": "a whole number"}[flag.Value.Type()]; takes != "" {
+			return usage(cmd, "The flag --%s takes %s.", flag.Name, takes)
+		}
+		return usage(cmd, "The flag --%s cannot be %q: %v.", flag.Name, badValue.GetValue(), errors.Unwrap(badValue))
 	}
 	return usage(cmd, "A flag is malformed.")
+}
+
+// noFlag says which flag was probably meant. A name that is like none, and no plain
+// word, may be a password that begins with two dashes.
+func noFlag(cmd *cobra.Command, name string) error {
+	var all []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { all = append(all, f.Name) })
+	meant := nearest.Of(name, all)
+	if meant == "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz-") != "" {
+		return usage(cmd, "There is no such flag. (A value that begins with a dash goes after --.)")
+	}
+	f := usage(cmd, "There is no flag --%s.", name)
+	if meant != "" {
+		f.Next = append([]string{"Did you mean: --" + meant + "?"}, f.Next...)
+	}
+	return f
 }
 
 // helpCommand replaces cobra's, which calls an unknown topic a success.

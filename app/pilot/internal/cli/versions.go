@@ -156,7 +156,11 @@ func (a *app) changeVersions(cmd *cobra.Command, c *change, path string, named [
 	if err != nil || output == text {
 		return err
 	}
-	return a.answer(output, p, nil)
+	err = a.answer(output, p, nil)
+	if len(p.Versions) == 0 {
+		return err
+	}
+	return despite("The versions were changed.", err)
 }
 
 // carryOut asks where that is due, and does what is planned.

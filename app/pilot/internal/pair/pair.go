@@ -8,10 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/spiffe/spike/app/pilot/internal/infile"
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/secret"
 )
@@ -215,14 +216,15 @@ func ReadAll(r io.Reader) ([]byte, error) {
 	return content, nil
 }
 
-func readFile(name string) (content []byte, err error) {
-	f, err := os.Open(name)
-	if err != nil {
-		if errors.Is(err, os.ErrNotExist) && strings.HasPrefix(name, "~") {
-			return nil, fmt.Errorf("%w (after '@' no shell replaces '~': write $HOME)", err)
-		}
-		return nil, err
+func readFile(name string) ([]byte, error) {
+	f, err := infile.Open(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(name, "~"):
+		return nil, fmt.Errorf("what follows '@' is taken for a file's name, and %w (no shell replaces '~' there: write $HOME)", err)
+	case err != nil:
+		return nil, fmt.Errorf("what follows '@' is taken for a file's name, and %w; a value that begins with '@' goes through KEY=-", err)
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
+	// It is only read, so that nothing can go wrong here.
+	defer func() { _ = f.Close() }()
 	return ReadAll(f)
 }

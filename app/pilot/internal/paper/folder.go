@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 )
 
@@ -15,6 +16,8 @@ var (
 	ErrOlderSet = errors.New("the folder has recovery shards already")
 	// ErrFolder means that the folder is no place for shards.
 	ErrFolder = errors.New("the folder cannot take recovery shards")
+	// ErrLeft means that there are shards now in another place as well; see [Leftovers].
+	ErrLeft = errors.New("shards were left")
 )
 
 // fileName is what a set's files are called. Anything else in a folder is
@@ -80,39 +83,78 @@ func checkParent(parent string) error {
 	return nil
 }
 
-// replace puts the folder fresh in the place of dir, and removes what was there.
-// A crash between its steps leaves whole folders only.
-func replace(fresh, dir string) error {
-	parent := filepath.Dir(dir)
-	older := ""
+// replace puts the folder fresh in the place of dir, and returns where what was
+// there is now, if there was something. A crash between its steps leaves whole
+// folders only, which [Leftovers] finds.
+func replace(fresh, dir string) (older string, err error) {
 	if entries, err := os.ReadDir(dir); err == nil {
 		if len(entries) > 0 {
-			older = fresh + ".older"
+			older = fresh + olderSuffix
 			err = os.Rename(dir, older)
 		} else {
 			err = os.Remove(dir)
 		}
 		if err != nil {
-			return renameError(dir, err)
+			return "", renameError(dir, err)
 		}
 	}
 	if err := os.Rename(fresh, dir); err != nil {
 		err = renameError(dir, err)
 		if older != "" {
-			err = errors.Join(err, os.Rename(older, dir))
+			if back := os.Rename(older, dir); back != nil {
+				err = fmt.Errorf("%w; the older set is in %s now: %w", err, older, back)
+			}
 		}
-		return err
+		return "", err
 	}
+	return older, nil
+}
+
+// settle does what is left to do once a set is in its place.
+func settle(dir, older string, syncFolder func(string) error) error {
+	parent := filepath.Dir(dir)
 	if err := syncFolder(parent); err != nil {
+		err = fmt.Errorf("the folder %s may not be on disk yet, and a loss of power could undo it: %w", parent, err)
+		if older != "" {
+			err = fmt.Errorf("%w; %w in %s", err, ErrLeft, older) // it is the one that is surely on disk
+		}
 		return err
 	}
 	if older == "" {
 		return nil
 	}
 	if err := os.RemoveAll(older); err != nil {
-		return fmt.Errorf("the new set is in %s, but the older one could not be removed from %s: %w", dir, older, err)
+		return fmt.Errorf("the older set could not be removed: %w in %s: %w", ErrLeft, older, err)
 	}
 	return nil
+}
+
+// begun is the pattern of what a set that is being written is called, beside dir.
+func begun(dir string) string { return "." + filepath.Base(dir) + ".new-" }
+
+// olderSuffix is what an older set is called while the new one takes its place.
+const olderSuffix = ".older"
+
+// Leftovers returns the folders that were left behind when the writing of a set to
+// dir was cut off. There are shards in them. They can also be those of another
+// program that is writing now, so they are for a person to remove.
+func Leftovers(dir string) (folders []string, err error) {
+	parent := filepath.Dir(dir)
+	entries, err := os.ReadDir(parent)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	for _, e := range entries {
+		random, ok := strings.CutPrefix(e.Name(), begun(dir))
+		random = strings.TrimSuffix(random, olderSuffix)
+		if ok && e.IsDir() && random != "" && strings.Trim(random, "0123456789") == "" {
+			folders = append(folders, filepath.Join(parent, e.Name()))
+		}
+	}
+	return folders, nil
 }
 
 // renameError explains the one case that looks like a permission problem and is

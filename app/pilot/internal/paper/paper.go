@@ -3,7 +3,6 @@
 package paper
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spiffe/spike/app/pilot/internal/infile"
 	"github.com/spiffe/spike/internal/shard"
 )
 
@@ -35,6 +35,7 @@ func (s *Set) Check() error {
 		return fmt.Errorf("%d shards are needed and there are only %d", s.Threshold, len(s.Shards))
 	}
 	seen := map[shard.Value]bool{{}: true} // no share is zero
+	defer clear(seen)
 	for i, v := range s.Shards {
 		if i < 1 || i > 255 || seen[v] {
 			return fmt.Errorf("shard %d is not a valid one", i)
@@ -48,9 +49,14 @@ func (s *Set) Check() error {
 func (s *Set) Wipe() { clear(s.Shards) }
 
 // Write writes the set to dir, a file per shard (mode 0600) in a folder that is
-// its owner's alone, and returns the files in the order of their indexes.
-// Either the whole set is there afterwards, on disk, or nothing has changed.
+// its owner's alone, and returns the files in the order of their indexes. Without
+// files, nothing has changed, unless the error is [ErrLeft]. With files the whole
+// set is there, and an error says what could not be done after that.
 func Write(dir string, set *Set, force bool) (files []string, err error) {
+	return write(dir, set, force, syncFolder)
+}
+
+func write(dir string, set *Set, force bool, syncFolder func(string) error) (files []string, err error) {
 	if err := set.Check(); err != nil {
 		return nil, err
 	}
@@ -61,13 +67,15 @@ func Write(dir string, set *Set, force bool) (files []string, err error) {
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
 	}
-	fresh, err := os.MkdirTemp(parent, "."+filepath.Base(dir)+".new-") // mode 0700
+	fresh, err := os.MkdirTemp(parent, begun(dir)) // mode 0700
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
 	}
 	defer func() {
-		// After success it has become dir, and there is nothing to remove.
-		err = errors.Join(err, os.RemoveAll(fresh))
+		// Once it has become dir, there is nothing to remove.
+		if removed := os.RemoveAll(fresh); removed != nil {
+			err = errors.Join(err, fmt.Errorf("%w in %s: %w", ErrLeft, fresh, removed))
+		}
 	}()
 	for _, index := range slices.Sorted(maps.Keys(set.Shards)) {
 		name := fmt.Sprintf("shard-%d.txt", index)
@@ -82,10 +90,11 @@ func Write(dir string, set *Set, force bool) (files []string, err error) {
 	if err := syncFolder(fresh); err != nil {
 		return nil, err
 	}
-	if err := replace(fresh, dir); err != nil {
+	older, err := replace(fresh, dir)
+	if err != nil {
 		return nil, err
 	}
-	return files, nil
+	return files, settle(dir, older, syncFolder)
 }
 
 // page is a file's content: remarks, and one line that [Read] and any program can
@@ -135,6 +144,9 @@ type Head struct {
 
 // Note takes up what a line says, if it is a remark that says something.
 func (h *Head) Note(line []byte) {
+	if !bytes.HasPrefix(bytes.TrimSpace(line), []byte("#")) {
+		return // of a shard no string may be made, which nobody can wipe
+	}
 	text := strings.TrimSpace(string(line))
 	if cluster, ok := strings.CutPrefix(text, "# cluster:"); ok {
 		*h = Head{Cluster: strings.TrimSpace(cluster)}
@@ -148,8 +160,15 @@ func (h *Head) Note(line []byte) {
 type Shard struct {
 	Head
 	Index int
-	Value shard.Value
-	From  string // where it was read: a file and line
+	Value *shard.Value // in one place, however often the rest is copied
+	From  string       // where it was read: a file and line
+}
+
+// Wipe forgets shards. Copies that JSON and TLS made are out of reach.
+func Wipe(shards []Shard) {
+	for _, s := range shards {
+		clear(s.Value[:])
+	}
 }
 
 // maxPage is far more than a shard and any remarks about it.
@@ -162,47 +181,54 @@ func Skip(line []byte) bool {
 }
 
 // Read reads the shards in r, one a line, without remarks. name is what errors
-// call it; they never repeat a line.
-func Read(r io.Reader, name string) ([]Shard, error) {
-	content, err := io.ReadAll(io.LimitReader(r, maxPage+1))
+// call it; they never repeat a line. The caller wipes the shards.
+func Read(r io.Reader, name string) (shards []Shard, err error) {
+	place := name
+	defer func() {
+		if err != nil {
+			Wipe(shards)
+			shards, err = nil, fmt.Errorf("in %s: %w", place, err)
+		}
+	}()
+	// All at once and in one place: a buffer that grows leaves copies behind.
+	content := make([]byte, maxPage+1)
 	defer clear(content)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	n, err := io.ReadFull(r, content)
+	switch {
+	case err == nil:
+		return nil, fmt.Errorf("%w: it is larger than %d KiB", shard.ErrFormat, maxPage>>10)
+	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, err
 	}
-	if len(content) > maxPage {
-		return nil, fmt.Errorf("%s: %w: it is larger than %d KiB", name, shard.ErrFormat, maxPage>>10)
-	}
-	var shards []Shard
 	var head Head
-	lines := bufio.NewScanner(bytes.NewReader(content))
-	lines.Buffer(nil, maxPage+1)
-	for n := 1; lines.Scan(); n++ {
-		if Skip(lines.Bytes()) {
-			head.Note(lines.Bytes())
+	number := 0
+	for line := range bytes.Lines(content[:n]) {
+		number++
+		if Skip(line) {
+			head.Note(line)
 			continue
 		}
-		from := fmt.Sprintf("%s, line %d", name, n)
-		index, value, err := shard.ParseLine(lines.Bytes())
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", from, err)
+		place = fmt.Sprintf("%s, line %d", name, number)
+		s := Shard{Head: head, Value: new(shard.Value), From: place}
+		if s.Index, *s.Value, err = shard.ParseLine(line); err != nil {
+			return shards, err
 		}
-		shards = append(shards, Shard{Head: head, Index: index, Value: value, From: from})
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		shards = append(shards, s)
 	}
 	if len(shards) == 0 {
-		return nil, fmt.Errorf("%s: %w: there is no line spike:INDEX:HEX in it", name, shard.ErrFormat)
+		return nil, fmt.Errorf("%w: there is no line spike:INDEX:HEX in it", shard.ErrFormat)
 	}
 	return shards, nil
 }
 
-// ReadFile reads the shards in a file.
+// ReadFile reads the shards in a file. Where it is none, its name is not repeated:
+// it may be the shard itself.
 func ReadFile(name string) (shards []Shard, err error) {
-	f, err := os.Open(name)
+	f, err := infile.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
+	// It is only read, so that nothing can go wrong here.
+	defer func() { _ = f.Close() }()
 	return Read(f, strings.TrimSpace(name))
 }

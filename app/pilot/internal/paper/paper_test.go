@@ -4,8 +4,11 @@ import (
 	"errors"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,7 +55,7 @@ func TestWhatIsWrittenCanBeRead(t *testing.T) {
 			t.Fatalf("%s: %v", file, err)
 		}
 		s := got[0]
-		if s.Index != i+1 || s.Value != want.Shards[i+1] || s.Head != (paper.Head{Cluster: "c-1", KeyID: "k-1"}) {
+		if s.Index != i+1 || *s.Value != want.Shards[i+1] || s.Head != (paper.Head{Cluster: "c-1", KeyID: "k-1"}) {
 			t.Errorf("%s came back as shard %d of %+v", file, s.Index, s.Head)
 		}
 	}
@@ -118,6 +121,104 @@ func TestUnfitFolders(t *testing.T) {
 	}
 }
 
+// TestWhatIsLeft has a set that is in its place, on a disk that then fails. It must
+// not be called missing, and an older one is kept: it is the one that is on disk.
+func TestWhatIsLeft(t *testing.T) {
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "paper")
+	broken := errors.New("input/output error")
+	parentFails := func(folder string) error {
+		if folder == parent {
+			return broken
+		}
+		return nil
+	}
+	files, err := paper.WriteWith(dir, set(7, 3), false, parentFails)
+	if len(files) != 3 || !errors.Is(err, broken) || errors.Is(err, paper.ErrLeft) {
+		t.Errorf("got %v, %v", files, err)
+	}
+	if left, err := paper.Leftovers(dir); err != nil || len(left) != 0 || len(content(t, dir)) != 3 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	files, err = paper.WriteWith(dir, set(8, 5), true, parentFails)
+	if len(files) != 5 || !errors.Is(err, broken) || !errors.Is(err, paper.ErrLeft) {
+		t.Errorf("got %v, %v", files, err)
+	}
+	left, leftErr := paper.Leftovers(dir)
+	if leftErr != nil || len(left) != 1 || !strings.Contains(err.Error(), left[0]) || len(content(t, left[0])) != 3 {
+		t.Errorf("left: %v, %v", left, leftErr)
+	}
+
+	// Before the set is in its place, nothing has changed.
+	before := content(t, parent)
+	files, err = paper.WriteWith(dir, set(9, 4), true, func(string) error { return broken })
+	if files != nil || !errors.Is(err, broken) || !maps.Equal(before, content(t, parent)) {
+		t.Errorf("got %v, %v", files, err)
+	}
+}
+
+// TestHardEnd kills a program, which is this one again, once shards are written and
+// before the set is in its place.
+func TestHardEnd(t *testing.T) {
+	const name = "SPIKE_TEST_PAPER"
+	if dir := os.Getenv(name); dir != "" {
+		_, err := paper.WriteWith(dir, set(7, 3), false, func(string) error { return syscall.Kill(os.Getpid(), syscall.SIGKILL) })
+		t.Fatalf("still there: %v", err)
+	}
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "paper")
+	again := exec.Command(os.Args[0], "-test.run=^TestHardEnd$")
+	again.Env = append(os.Environ(), name+"="+dir)
+	out, err := again.CombinedOutput()
+	var exit *exec.ExitError
+	if status, ok := again.ProcessState.Sys().(syscall.WaitStatus); !ok || !errors.As(err, &exit) || status.Signal() != syscall.SIGKILL {
+		t.Fatalf("it was not killed: %v: %s", err, out)
+	}
+	left, err := paper.Leftovers(dir)
+	if err != nil || len(left) != 1 || len(content(t, left[0])) != 3 {
+		t.Fatalf("left: %v, %v", left, err)
+	}
+	// It may be another program's that writes now, so the next set leaves it alone.
+	if _, err := paper.Write(dir, set(7, 3), false); err != nil || len(content(t, left[0])) != 3 {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestLeftovers has folders that look like one that a run left behind.
+func TestLeftovers(t *testing.T) {
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "paper")
+	for _, name := range []string{".paper.new-12", ".paper.new-12.older", ".paper.new-", ".paper.new-x", ".paper.new", "paper.new-1", ".paper2.new-1"} {
+		if err := os.Mkdir(filepath.Join(parent, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(parent, ".paper.new-3"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{filepath.Join(parent, ".paper.new-12"), filepath.Join(parent, ".paper.new-12.older")}
+	if left, err := paper.Leftovers(dir); err != nil || !slices.Equal(left, want) {
+		t.Errorf("got %v, %v", left, err)
+	}
+	if left, err := paper.Leftovers(filepath.Join(parent, "none", "paper")); err != nil || left != nil {
+		t.Errorf("got %v, %v", left, err)
+	}
+}
+
+// TestWipe checks that a shard is nowhere once it was wiped, however it was passed
+// on before.
+func TestWipe(t *testing.T) {
+	shards, err := paper.Read(strings.NewReader("spike:1:"+strings.Repeat("ca", 32)), "it")
+	if err != nil {
+		t.Fatal(err)
+	}
+	passedOn := append([]paper.Shard{}, shards...)
+	paper.Wipe(shards)
+	if *passedOn[0].Value != (shard.Value{}) {
+		t.Error("a copy is still there")
+	}
+}
+
 func TestReadRefuses(t *testing.T) {
 	line := "spike:1:" + strings.Repeat("ca", 32)
 	for name, text := range map[string]string{
@@ -147,7 +248,7 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("%d shards and %v", len(shards), err)
 		}
 		for _, s := range shards {
-			if line := string(shard.Line(s.Index, &s.Value)); !strings.Contains(strings.ToLower(text), line) {
+			if line := string(shard.Line(s.Index, s.Value)); !strings.Contains(strings.ToLower(text), line) {
 				t.Error("a shard that was not given")
 			}
 		}

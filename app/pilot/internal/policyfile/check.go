@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spiffe/spike/app/pilot/internal/render"
 	"github.com/spiffe/spike/internal/policy"
 )
 
@@ -65,7 +66,7 @@ func (c *checker) document(d *Document) {
 	super := slices.ContainsFunc(d.Permissions, func(t Text) bool { return t.Value == "super" })
 	for _, t := range d.Permissions {
 		if _, err := policy.ParsePermissions([]string{t.Value}); err != nil {
-			c.add(t.Line, Problem{What: upper(err.Error()) + ".", Key: keyPermissions})
+			c.add(t.Line, Problem{What: render.Sentence(err.Error()), Key: keyPermissions})
 		}
 	}
 	if d.SPIFFEID.Line > 0 {
@@ -83,7 +84,7 @@ func (c *checker) document(d *Document) {
 
 func (c *checker) name(d *Document) {
 	if err := policy.ValidateName(d.Name.Value); err != nil {
-		c.add(d.Name.Line, Problem{What: upper(err.Error()) + ".", Key: keyName})
+		c.add(d.Name.Line, Problem{What: render.Sentence(err.Error()), Key: keyName})
 	}
 	if other := c.seen[d.Name.Value]; other != nil {
 		c.add(d.Name.Line, Problem{Key: keyName, What: fmt.Sprintf("There is another policy of the name %q, at %s:%d.", d.Name.Value, other.File, other.Name.Line),
@@ -192,5 +193,3 @@ func escapeDots(pattern string) string {
 func word(b byte) bool {
 	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || b == '-'
 }
-
-func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

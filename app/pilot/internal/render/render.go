@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/spiffe/spike/internal/api"
 )
@@ -50,6 +51,23 @@ func Clean(s string) string {
 		out.WriteRune(r)
 	}
 	return out.String()
+}
+
+// Sentence makes a sentence of a reason. What it begins with stays as it is unless it
+// is a plain word: a name or a flag would be another one with a capital.
+func Sentence(s string) string {
+	if s == "" {
+		return ""
+	}
+	word, _, _ := strings.Cut(s, " ")
+	if word != s && !strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsLower(r) }) {
+		first, size := utf8.DecodeRuneInString(s)
+		s = string(unicode.ToUpper(first)) + s[size:]
+	}
+	if !strings.HasSuffix(s, ".") {
+		s += "."
+	}
+	return s
 }
 
 // Values writes a secret for people, a key a line in the keys' order. A value of

@@ -109,3 +109,23 @@ func TestWordsThatAreTooLong(t *testing.T) {
 		t.Errorf("got %q", out.String())
 	}
 }
+
+func TestSentence(t *testing.T) {
+	for reason, want := range map[string]string{
+		"":                              "",
+		"the path is empty":             "The path is empty.",
+		"élan vital is missing.":        "Élan vital is missing.",
+		"ß is a letter":                 "ß is a letter.",
+		"paper.txt, line 3: no":         "paper.txt, line 3: no.",
+		"web-db: is a directory":        "web-db: is a directory.",
+		"--path is not anchored":        "--path is not anchored.",
+		`"reed" is not a permission`:    `"reed" is not a permission.`,
+		"日本: no such file":              "日本: no such file.",
+		"\xff is no text, but a reason": "\xff is no text, but a reason.",
+		"word":                          "word.",
+	} {
+		if got := render.Sentence(reason); got != want {
+			t.Errorf("%q became %q", reason, got)
+		}
+	}
+}
