@@ -1,0 +1,156 @@
+# What a cluster in containers is asked, and what is done until it is open and filled.
+# A part of scripts/compose, which sets the project.
+# What is read here is set there, and the other way round:
+# shellcheck shell=bash disable=SC2154,SC2034
+
+# field takes a text field from what "operator status -o json" printed.
+field() { sed -n "s/^  \"$1\": \"\{0,1\}\([^\",]*\).*/\1/p" <<<"$status"; }
+
+# holding counts the Keepers that hold what $1 matches.
+holding() { grep -cE "^ +\"holds\": \"($1)\"" <<<"$status" || true; }
+
+# look asks Nexus for its state and keeps the answer in $status.
+look() {
+  local output
+  if output=$(pilot superuser operator status -o json 2>&1 </dev/null); then
+    status=$output complaint=""
+    return 0
+  fi
+  status="" complaint=$output
+  return 1
+}
+
+all_answer() { look && [ "$(holding unknown)" = 0 ]; }
+# A Nexus that has found enough shares opens in a moment, and is not helped then.
+settled() { [ "$(field state)" != locked ] || [ "$(holding 'share|pending')" -lt "$(field threshold)" ]; }
+answered_and_settled() { all_answer && settled; }
+all_filled() { look && [ "$(field state)" = open ] && [ "$(holding share)" = 3 ]; }
+
+# restarts lists how often the engine has restarted each server: "SERVICE COUNT".
+restarts() {
+  local service container
+  for service in "${servers[@]}"; do
+    container=$(containers "$service")
+    [ -z "$container" ] || printf '%s %s\n' "$service" "$(docker inspect -f '{{.RestartCount}}' "$container")"
+  done
+}
+
+# unsteady names a server that was restarted three times since $1 was listed.
+unsteady() {
+  awk 'NR == FNR { was[$1] = $2; next } $2 - was[$1] >= 3 { print $1; exit }' <(printf '%s\n' "$1") <(restarts)
+}
+
+tail_of() {
+  printf '\nThe last lines of %s:\n' "$1" >&2
+  docker logs --tail 12 "$(containers "$1")" 2>&1 | sed 's/^/  /' >&2
+}
+
+# await repeats the check "$3…" until it succeeds, for at most $1 seconds; $2 says what
+# is waited for. It gives up at once when a server ends again and again.
+await() {
+  local deadline=$((SECONDS + $1)) what=$2 service before
+  before=$(restarts)
+  shift 2
+  until "$@"; do
+    service=$(unsteady "$before")
+    if [ -n "$service" ]; then
+      tail_of "$service" || true
+      die "$service does not stay up; the lines above say why."
+    fi
+    if [ "$SECONDS" -ge "$deadline" ]; then
+      tail_of nexus || true
+      [ -z "$complaint" ] || printf '\n%s\n' "$complaint" >&2
+      die "$what did not come about. See scripts/compose ps, and scripts/compose logs."
+    fi
+    sleep 0.2
+  done
+}
+
+# bring_up makes a new cluster, or helps one that lost its Keepers' memory. It returns
+# 1 where the data volume is empty and is to stay so.
+bring_up() {
+  await 60 "an answer from Nexus and all Keepers" answered_and_settled
+  case $(field state) in
+    uninitialized)
+      if [ -z "$1" ]; then
+        say "Nexus runs, and has no cluster. To load a backup: scripts/compose load FILE. To make a new cluster: scripts/compose up"
+        return 1
+      fi
+      [ "$1" = new ] || refuse_beside_shards
+      initialize
+      made=1
+      ;;
+    locked) feed ;;
+    behind)
+      pilot superuser operator status >&2 </dev/null || true
+      die "the data volume is in an earlier state than the Keepers were told of, so nothing is served. Put the right data back, or accept what is lost: scripts/compose spike operator accept --help"
+      ;;
+  esac
+  await 60 "Nexus's opening, and each Keeper's getting its share" all_filled
+  if [ -n "$made" ] || ! has_shards "$(field cluster)"; then export_shards; fi
+}
+
+# refuse_beside_shards: where there are recovery shards there was a cluster, and an
+# empty data volume is then more likely a mistake than a wish.
+refuse_beside_shards() {
+  local sets
+  sets=$(shard_sets)
+  [ -n "$sets" ] || return 0
+  die "the data volume is empty, but the volume ${project}_recovery has recovery shards of a cluster ($sets): its data is missing. Nexus runs, and nothing was changed.
+To bring that cluster back from a backup: scripts/compose load FILE
+To make a new cluster and leave those shards where they are: scripts/compose up --new"
+}
+
+initialize() {
+  local container
+  say "Making a new cluster: spike operator init"
+  container=$(containers init)
+  [ -z "$container" ] || quietly compose rm -s -f init || die "an earlier init could not be removed."
+  quietly compose up -d --no-build --no-deps init || die "init could not be started."
+  container=$(containers init)
+  if [ "$(docker wait "$container")" != 0 ]; then
+    docker logs "$container" >&2
+    die "the cluster could not be initialized; nothing was changed."
+  fi
+  look || die "$complaint"
+}
+
+# feed brings a locked Nexus its root key. Pilot in the role restore gets the shards as
+# people would give them, through its standard input; it cannot read the volume.
+feed() {
+  local cluster
+  cluster=$(field cluster)
+  if ! has_shards "$cluster"; then
+    die "Nexus is locked: its Keepers are empty, and there are no recovery shards of its cluster in the volume ${project}_recovery. Bring yours: scripts/compose spike operator restore < shard-1.txt"
+  fi
+  say "Too many Keepers were stopped, and the root key was gone with them: it was in memory alone."
+  say "Feeding in the recovery shards from the volume ${project}_recovery: spike operator restore"
+  say "(They lie beside the data, and both together are every secret. That suits one machine;"
+  say "elsewhere, people keep the shards apart.)"
+  show_shards "$cluster" | quietly pilot restore operator restore ||
+    die "the recovery shards were not accepted. Nexus runs, and is locked."
+  look || die "$complaint"
+}
+
+# show_secret proves that the cluster works.
+show_secret() {
+  local value="" code=3 said
+  said=$(mktemp)
+  [ -n "$made" ] || { code=0 && value=$(pilot superuser secret get demo/hello greeting 2>"$said" </dev/null) || code=$?; }
+  if [ "$code" = 0 ]; then
+    say "Read the secret demo/hello, which was there: $value"
+    rm -f "$said"
+    return 0
+  fi
+  value="Hello from SPIKE"
+  if [ "$code" = 3 ] &&
+    printf '%s' "$value" | pilot superuser secret put demo/hello greeting=- 2>"$said" &&
+    [ "$(pilot superuser secret get demo/hello greeting 2>>"$said" </dev/null)" = "$value" ]; then
+    say "Wrote the secret demo/hello, and read it back: $value"
+    rm -f "$said"
+    return 0
+  fi
+  cat "$said" >&2
+  rm -f "$said"
+  die "the secret demo/hello could not be written and read."
+}

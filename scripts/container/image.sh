@@ -1,0 +1,64 @@
+# Images: one static program each, out of what scripts/build made. A part of
+# scripts/compose, which sets the project.
+# shellcheck shell=bash disable=SC2154
+
+readonly images="identity nexus keeper spike"
+
+# image_of names the image of a service.
+image_of() {
+  case $1 in
+    identity | nexus) printf '%s/%s' "$project" "$1" ;;
+    keeper-*) printf '%s/keeper' "$project" ;;
+    *) printf '%s/spike' "$project" ;;
+  esac
+}
+
+# stage gathers what each image is made of. The modes are set here: a new volume takes
+# them, with the owner, from the folder in the image.
+stage() {
+  local name to=$root/bin/image
+  rm -rf -- "$to"
+  for name in $images; do
+    mkdir -p -- "$to/$name"
+    install -m 0755 -- "$root/bin/$name" "$to/$name/$name"
+    install -m 0644 -- "$root/config/image/$name.Dockerfile" "$to/$name/Dockerfile"
+  done
+  install -m 0644 -- "$root/config/identity/compose.yaml" "$to/identity/entries.yaml"
+  install -d -m 0755 -- "$to/identity/volume" "$to/identity/volume/workload-api"
+  install -d -m 0755 -- "$to/nexus/volume" "$to/spike/superuser" "$to/spike/recover"
+  install -d -m 0700 -- "$to/nexus/volume/data" "$to/spike/superuser/backup" "$to/spike/recover/recovery"
+}
+
+build_images() {
+  "$root/scripts/build"
+  "$root/bin/identity" check --entries "$root/config/identity/compose.yaml" >/dev/null ||
+    die "the entries cannot be used; the lines above say why."
+  stage
+  # One service for each image.
+  quietly compose build identity nexus keeper-1 init || die "the images could not be built; the lines above say why."
+}
+
+need_images() {
+  local name
+  for name in $images; do
+    docker image inspect "$project/$name" >/dev/null 2>&1 ||
+      die "there is no image $project/$name. Build it: scripts/compose build, or without Go as docs/compose.md says"
+    # Compose looks for the folder that an image would be built in.
+    mkdir -p -- "$root/bin/image/$name"
+  done
+}
+
+# remove_dangling removes images of ours that newer ones took the names of.
+remove_dangling() {
+  quietly docker image prune -f --filter "label=ist.spike.project=$project" || die "images that are not in use could not be removed."
+}
+
+remove_images() {
+  local name
+  for name in $images; do
+    if docker image inspect "$project/$name" >/dev/null 2>&1; then
+      quietly docker image rm "$project/$name" || die "the image $project/$name could not be removed."
+    fi
+  done
+  remove_dangling
+}
