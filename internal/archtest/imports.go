@@ -106,6 +106,8 @@ func linked(program, dep string, complain func(string, ...any)) {
 	case !strings.HasPrefix(program, "app/"):
 	case program != "app/nexus" && banned("github.com/cloudflare/circl", "modernc.org", "database/sql"):
 		complain("%s links %s, which only app/nexus may", program, dep)
+	case program != "app/bench" && banned("gonum.org"):
+		complain("%s links %s, which only app/bench may", program, dep)
 	case program == "app/keeper" && banned("github.com/spf13"):
 		complain("%s links %s: a Keeper has no CLI library", program, dep)
 	}

@@ -61,6 +61,9 @@ func TestImports(t *testing.T) {
 		"a Keeper with a CLI library": {
 			Package{ImportPath: prefix + "app/keeper", Name: "main", Deps: []string{"github.com/spf13/pflag"}}, "pflag",
 		},
+		"a Keeper with charts": {
+			Package{ImportPath: prefix + "app/keeper", Name: "main", Deps: []string{"gonum.org/v1/plot"}}, "gonum.org/v1/plot",
+		},
 		"Pilot with a CLI library": {
 			Package{ImportPath: prefix + "app/pilot", Name: "main", Deps: []string{"github.com/spf13/cobra"}}, "",
 		},

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,9 @@ const TrustDomain = "spike.ist"
 type Options struct {
 	// Programs is the folder that has nexus, keeper, spike and identity; see Build.
 	Programs string
+	// Parent is where the cluster's folder is made (the system's temporary folder):
+	// another disk, where speed matters.
+	Parent string
 	// Keepers is how many there are (3), and Threshold how many shares make the
 	// root key (2).
 	Keepers, Threshold int
@@ -56,6 +60,7 @@ type Cluster struct {
 	identity *Process
 	nexus    *Process
 	keepers  []*Process
+	others   []*Process
 
 	clients clients
 }
@@ -85,7 +90,7 @@ func New(o Options) (c *Cluster, err error) {
 		return c, err
 	}
 	// Not t.TempDir: with a test's name in it, it could be too long for a socket.
-	if c.dir, err = os.MkdirTemp("", "spike-"); err != nil {
+	if c.dir, err = os.MkdirTemp(o.Parent, "spike-"); err != nil {
 		return c, err
 	}
 	for _, name := range []string{"run", "data", "log", "home"} {
@@ -107,13 +112,13 @@ func New(o Options) (c *Cluster, err error) {
 func (c *Cluster) describe() {
 	level := "SPIKE_SYSTEM_LOG_LEVEL=INFO"
 	if c.options.Socket == nil {
-		c.identity = c.process("identity", "identity", []string{level},
+		c.identity = c.process("identity", c.program("identity"), []string{level},
 			"run", "--entries", c.entriesFile(), "--socket", c.socketFile())
 	}
 	var peers []string
 	for i, p := range c.ports[1:] {
 		peers = append(peers, p.url())
-		c.keepers = append(c.keepers, c.process(fmt.Sprintf("keeper-%d", i+1), "keeper",
+		c.keepers = append(c.keepers, c.process(fmt.Sprintf("keeper-%d", i+1), c.program("keeper"),
 			c.env(role.Keeper, level, "SPIKE_KEEPER_TLS_PORT="+p.address())))
 	}
 	env := c.env(role.Nexus, level,
@@ -124,12 +129,12 @@ func (c *Cluster) describe() {
 		fmt.Sprintf("SPIKE_NEXUS_SHAMIR_SHARES=%d", c.options.Keepers),
 		fmt.Sprintf("SPIKE_NEXUS_SHAMIR_THRESHOLD=%d", c.options.Threshold),
 	)
-	c.nexus = c.process("nexus", "nexus", append(env, c.options.Nexus...))
+	c.nexus = c.process("nexus", c.program("nexus"), append(env, c.options.Nexus...))
 }
 
 func (c *Cluster) process(name, program string, env []string, args ...string) *Process {
 	return &Process{
-		name: name, path: c.program(program), args: args, env: env,
+		name: name, path: program, args: args, env: env,
 		log: filepath.Join(c.dir, "log", name+".log"),
 	}
 }
@@ -213,11 +218,19 @@ func (c *Cluster) Keeper(i int) *Process { return c.keepers[i-1] }
 // Keepers returns all Keepers' processes.
 func (c *Cluster) Keepers() []*Process { return c.keepers }
 
+// Other describes a further program that is to run beside the cluster and ends
+// with it. It has the cluster's environment, and starts when it is told to.
+func (c *Cluster) Other(name, program string, args ...string) *Process {
+	p := c.process(name, program, c.env(role.None), args...)
+	c.others = append(c.others, p)
+	return p
+}
+
 // all lists the processes in the order in which they end: first those that need
 // the others.
 func (c *Cluster) all() []*Process {
 	var list []*Process
-	for _, p := range append(append([]*Process{c.nexus}, c.keepers...), c.identity) {
+	for _, p := range slices.Concat(c.others, []*Process{c.nexus}, c.keepers, []*Process{c.identity}) {
 		if p != nil {
 			list = append(list, p)
 		}

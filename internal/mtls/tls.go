@@ -66,17 +66,41 @@ func ClientConfig(svid x509svid.Source, bundles x509bundle.Source, expect func(s
 	}
 }
 
-// serverConfig returns the configuration of a server. Whom it let in, and by
-// which bundle, is kept with the connection: conn must be accepted by listener.
-func serverConfig(server ServerConfig, open *connections) *tls.Config {
-	base := &tls.Config{
+// ServerTLS returns the TLS configuration of a server that lets in whom accept
+// accepts. It keeps nothing of them: behind a [Server], which knows its peers at
+// every request, it is not needed.
+func ServerTLS(svid x509svid.Source, bundles x509bundle.Source, accept func(spiffeid.ID) bool) *tls.Config {
+	config := serverBase(svid)
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		_, _, err := verifyAccepted(state, bundles, accept)
+		return err
+	}
+	return config
+}
+
+func serverBase(svid x509svid.Source) *tls.Config {
+	return &tls.Config{
 		MinVersion:     tls.VersionTLS13,
 		NextProtos:     []string{"h2", "http/1.1"},
 		ClientAuth:     tls.RequireAnyClientCert,
-		GetCertificate: tlsconfig.GetCertificate(server.SVID),
+		GetCertificate: tlsconfig.GetCertificate(svid),
 		// A resumed session would skip what was withdrawn since.
 		SessionTicketsDisabled: true,
 	}
+}
+
+func verifyAccepted(state tls.ConnectionState, bundles x509bundle.Source, accept func(spiffeid.ID) bool) (spiffeid.ID, *x509bundle.Bundle, error) {
+	id, bundle, err := verify(state.PeerCertificates, bundles)
+	if err == nil && !accept(id) {
+		err = fmt.Errorf("%w: %s", ErrWrongPeer, id)
+	}
+	return id, bundle, err
+}
+
+// serverConfig returns the configuration of a server. Whom it let in, and by
+// which bundle, is kept with the connection: conn must be accepted by listener.
+func serverConfig(server ServerConfig, open *connections) *tls.Config {
+	base := serverBase(server.SVID)
 	if server.HTTP1Only {
 		base.NextProtos = []string{"http/1.1"}
 	}
@@ -88,12 +112,9 @@ func serverConfig(server ServerConfig, open *connections) *tls.Config {
 		}
 		own := base.Clone()
 		own.VerifyConnection = func(state tls.ConnectionState) error {
-			id, bundle, err := verify(state.PeerCertificates, server.Bundles)
+			id, bundle, err := verifyAccepted(state, server.Bundles, server.Accept)
 			if err != nil {
 				return err
-			}
-			if !server.Accept(id) {
-				return fmt.Errorf("%w: %s", ErrWrongPeer, id)
 			}
 			if !open.admit(c, server.Account(id)) {
 				// Not by an alert, which would blame a certificate that is good.
