@@ -165,7 +165,7 @@ func secrets(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // fill FILE KIND makes a file: a password without a newline and with one of
-// Windows, a large kubeconfig, every byte, or more than fits.
+// Windows, a large kubeconfig, every byte, more than fits, or so many bytes.
 func fill(ts *testscript.TestScript, _ bool, args []string) {
 	var content strings.Builder
 	switch args[1] {
@@ -184,6 +184,10 @@ func fill(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	case "huge":
 		content.WriteString(strings.Repeat("x", api.MaxBody+1))
+	default:
+		size, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		content.WriteString(strings.Repeat("x", size))
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(content.String()), 0o600))
 }

@@ -154,7 +154,7 @@ func encode(in any) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnsendable, err)
 	}
 	if body.Len() > api.MaxBody {
-		return nil, fmt.Errorf("%w: the request has %d bytes; Nexus takes %d", ErrUnsendable, body.Len(), api.MaxBody)
+		return nil, fmt.Errorf("%w: it has %d bytes; Nexus takes %d", ErrUnsendable, body.Len(), api.MaxBody)
 	}
 	return body.Bytes(), nil
 }

@@ -252,19 +252,6 @@ func (a *app) showBackup(style render.Style, file string, h *backup.Head, output
 	})
 }
 
-// fileTrouble explains what the system said of a file.
-func fileTrouble(what string, err error) error {
-	f := &Failure{Code: Usage, What: what, Why: render.Sentence(err.Error()), Err: err}
-	switch {
-	case errors.Is(err, newfile.ErrExists):
-		f.Code = Conflict
-		f.Next = []string{"Name another file, or, if that one is not needed any more: --force"}
-	case !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrPermission):
-		f.Code = Failed // a disk's trouble, which is not in the command line
-	}
-	return f
-}
-
 // badBackup explains what is wrong with a backup.
 func badBackup(what, file string, err error) error {
 	if errors.Is(err, context.Canceled) {

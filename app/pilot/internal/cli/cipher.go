@@ -1,16 +1,17 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/spiffe/spike/app/pilot/internal/infile"
 	"github.com/spiffe/spike/app/pilot/internal/newfile"
 	"github.com/spiffe/spike/app/pilot/internal/render"
 	"github.com/spiffe/spike/app/pilot/internal/terminal"
@@ -34,9 +35,9 @@ spike/system/cipher/exec.`,
 	})
 	cmd.AddCommand(
 		a.cipherCommand(&direction{
-			verb: "encrypt", done: "encrypted", stream: (*session).EncryptStream, json: (*session).encryptJSON, binary: true,
+			verb: "encrypt", done: "encrypted", stream: (*session).EncryptStream, json: (*session).encryptJSON, encrypts: true,
 		}, &cobra.Command{
-			Use:   "encrypt",
+			Use:   "encrypt [--in FILE] [--out FILE]",
 			Short: "Encrypt a file or standard input",
 			Long: `Encrypt a file or standard input. The ciphertext is bytes: one for the version, 12
 of the nonce, then the ciphertext and its tag.
@@ -49,7 +50,7 @@ With --json it is an object: version, a number; nonce and ciphertext, base64.` +
 		a.cipherCommand(&direction{
 			verb: "decrypt", done: "decrypted", stream: (*session).DecryptStream, json: (*session).decryptJSON,
 		}, &cobra.Command{
-			Use:   "decrypt",
+			Use:   "decrypt [--in FILE] [--out FILE]",
 			Short: "Decrypt what encrypt has written",
 			Long: `Decrypt what "spike cipher encrypt" has written; with --json what it has written with
 --json. The plaintext is written byte for byte.` + cipherFileHelp,
@@ -70,7 +71,7 @@ type direction struct {
 	verb, done string
 	stream     func(*session, context.Context, []byte) ([]byte, error)
 	json       func(*session, context.Context, []byte) ([]byte, error)
-	binary     bool // what the stream form writes is for no terminal
+	encrypts   bool
 }
 
 // cipherOptions is what the flags say.
@@ -81,7 +82,7 @@ type cipherOptions struct {
 
 func (a *app) cipherCommand(d *direction, cmd *cobra.Command) *cobra.Command {
 	var opt cipherOptions
-	cmd.Args = none()
+	cmd.Args, cmd.ValidArgsFunction = none(), cobra.NoFileCompletions
 	flags := cmd.Flags()
 	flags.StringVar(&opt.in, "in", "-", "read `FILE`; - is standard input")
 	flags.StringVar(&opt.out, "out", "-", "write `FILE`; - is standard output")
@@ -94,7 +95,7 @@ func (a *app) cipherCommand(d *direction, cmd *cobra.Command) *cobra.Command {
 // runCipher has a place for the output and all of the input before Nexus is asked.
 func (a *app) runCipher(cmd *cobra.Command, d *direction, opt *cipherOptions) (err error) {
 	ctx, nothing := cmd.Context(), "Nothing was "+d.done+"."
-	if opt.out == "-" && d.binary && !opt.json && terminal.Is(a.Out) {
+	if opt.out == "-" && d.encrypts && !opt.json && terminal.Is(a.Out) {
 		return usage(cmd, "What is written is bytes, which are not for a terminal: name a file with --out, or use --json.")
 	}
 	var file *newfile.File
@@ -117,15 +118,12 @@ func (a *app) runCipher(cmd *cobra.Command, d *direction, opt *cipherOptions) (e
 	}()
 	input, err := a.cipherInput(ctx, opt.in)
 	defer clear(input)
-	switch {
-	case errors.Is(err, context.Canceled):
-		return interrupted(err)
-	case err != nil:
-		return fileTrouble(nothing, err)
-	case len(input) > api.MaxBody:
-		return tooLarge(nothing, len(input))
-	case len(input) == 0 && !(opt.json && d.binary):
-		return usage(cmd, "There is nothing to %s: the input is empty.", d.verb)
+	if err != nil {
+		return badInput(nothing, opt, err)
+	}
+	if f := unfit(d, opt, input); f != nil {
+		f.What = nothing
+		return f
 	}
 	work := d.stream
 	if opt.json {
@@ -136,10 +134,11 @@ func (a *app) runCipher(cmd *cobra.Command, d *direction, opt *cipherOptions) (e
 		return err
 	}
 	defer s.Close()
+	s.asks("execute", "")
 	output, err := work(s, ctx, input)
 	defer clear(output)
 	if err != nil {
-		return s.explainCipher(ctx, d, len(input), err)
+		return s.explainCipher(ctx, d, opt, len(input), err)
 	}
 	if file == nil {
 		return a.print(func(w io.Writer) error {
@@ -160,15 +159,71 @@ func (a *app) runCipher(cmd *cobra.Command, d *direction, opt *cipherOptions) (e
 func (a *app) cipherInput(ctx context.Context, name string) ([]byte, error) {
 	from := terminal.Reader(ctx, a.In)
 	if name != "-" {
-		file, err := os.Open(name)
+		file, err := infile.Open(name)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("the file of --in: %w", err)
 		}
 		// It is only read, so that nothing can go wrong here.
 		defer func() { _ = file.Close() }()
 		from = file
 	}
 	return io.ReadAll(io.LimitReader(from, api.MaxBody+1))
+}
+
+// badInput is for input that could not be read.
+func badInput(nothing string, opt *cipherOptions, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return interrupted(err)
+	}
+	f := &Failure{Code: Failed, What: nothing, Why: render.Sentence(err.Error()), Err: err}
+	if opt.in != "-" {
+		f.Code = Usage
+		f.Next = []string{"--in takes a file's name (or - for standard input), and not the text itself. Nothing was sent."}
+	}
+	return f
+}
+
+// What a ciphertext has, and what it may have: usually, and at any Nexus.
+const (
+	streamExtra      = 1 + api.CipherNonce + api.CipherTag
+	usualCiphertext  = 64 << 10
+	largestPlaintext = 4<<20 - api.CipherTag
+)
+
+// unfit says why input need not be sent; nil where it is for Nexus to decide.
+func unfit(d *direction, opt *cipherOptions, input []byte) *Failure {
+	f := &Failure{Code: Usage, Next: []string{"Nothing was sent."}}
+	longest := largestPlaintext
+	switch {
+	case !d.encrypts && opt.json:
+		longest = api.MaxBody // base64, which is taken apart before it is sent
+	case !d.encrypts:
+		longest += streamExtra
+	}
+	switch {
+	case len(input) > longest:
+		f.Why = fmt.Sprintf("The input is too large: it has more than %d bytes. %s", longest, limitHelp)
+		f.Next = []string{keyOfItsOwn + " Nothing was sent."}
+	case len(input) == 0 && d.encrypts && opt.json:
+		return nil
+	case len(input) == 0:
+		f.Why = fmt.Sprintf("There is nothing to %s: the input is empty.", d.verb)
+		if d.encrypts {
+			f.Next = []string{"If it is meant to be empty: --json. Nothing was sent."}
+		}
+	case d.encrypts, opt.json:
+		return nil
+	case bytes.HasPrefix(bytes.TrimSpace(input), []byte("{")):
+		f.Why = "The input is no bytes that encrypt has written. It looks as if it was written with --json."
+		f.Next = []string{"Then use --json here, too. Nothing was sent."}
+	case input[0] != api.CipherVersion:
+		f.Why = fmt.Sprintf("The input is not what encrypt writes, which begins with a byte %d.", api.CipherVersion)
+	case len(input) < streamExtra:
+		f.Why = fmt.Sprintf("The input was cut off: it has %s, and what encrypt writes has %d or more.", render.Count(len(input), "byte"), streamExtra)
+	default:
+		return nil
+	}
+	return f
 }
 
 // encrypted is the JSON form of a ciphertext.
@@ -192,25 +247,21 @@ var errNotEncrypted = errors.New("the input is not what encrypt --json writes")
 func (s *session) decryptJSON(ctx context.Context, input []byte) ([]byte, error) {
 	var in encrypted
 	// The cause is left out, since it may repeat a part of the input.
-	if err := json.Unmarshal(input, &in); err != nil || len(in.Nonce) == 0 || len(in.Ciphertext) == 0 {
+	if err := json.Unmarshal(input, &in); err != nil || len(in.Nonce) != api.CipherNonce || len(in.Ciphertext) < api.CipherTag {
 		return nil, errNotEncrypted
 	}
 	return s.Decrypt(ctx, api.CipherDecryptRequest{Version: in.Version, Nonce: in.Nonce, Ciphertext: in.Ciphertext})
 }
 
 // limitHelp is where the limit comes from. Nexus does not tell it.
-const limitHelp = "a ciphertext has at most 65536 bytes with its tag of 16, unless Nexus has another SPIKE_NEXUS_CRYPTO_MAX_CIPHERTEXT_SIZE"
+const limitHelp = "A plaintext has at most 65520 bytes (a ciphertext 65536, with its tag of 16), unless " +
+	"SPIKE_NEXUS_CRYPTO_MAX_CIPHERTEXT_SIZE is set otherwise at Nexus."
 
-func tooLarge(nothing string, size int) error {
-	return &Failure{
-		Code: Usage, What: nothing, Why: fmt.Sprintf("The input is too large (more than %d bytes): %s.", size-1, limitHelp),
-		Next: []string{"Encrypt it with a key of its own, and that key with this. Nothing was sent."},
-	}
-}
+const keyOfItsOwn = "Encrypt it with a key of its own, and that key with this."
 
 // explainCipher says what a refusal can mean. Nexus says no more than that it is
 // one: whoever tries ciphertexts learns nothing.
-func (s *session) explainCipher(ctx context.Context, d *direction, size int, err error) error {
+func (s *session) explainCipher(ctx context.Context, d *direction, opt *cipherOptions, size int, err error) error {
 	nothing := "Nothing was " + d.done + "."
 	if errors.Is(err, errNotEncrypted) {
 		return &Failure{Code: Usage, What: nothing, Why: render.Sentence(err.Error()), Err: err,
@@ -221,13 +272,23 @@ func (s *session) explainCipher(ctx context.Context, d *direction, size int, err
 	if !errors.As(explained, &f) || !errors.Is(err, api.ErrBadRequest) {
 		return explained
 	}
-	f.Next = nil
-	if d.binary {
-		f.Why = fmt.Sprintf("Nexus did not take these %s. It is probably too large: %s.", render.Count(size, "byte"), limitHelp)
-		f.Next = []string{"Encrypt it with a key of its own, and that key with this."}
-		return f
+	given := render.Count(size, "byte")
+	plaintext := size
+	if !d.encrypts {
+		plaintext -= streamExtra
 	}
-	f.Why = fmt.Sprintf("Nexus did not take these %s: it was changed, was cut off, was encrypted by another cluster, or is too large.", render.Count(size, "byte"))
-	f.Next = []string{"If it begins with {, it was written with --json: use --json here, too."}
+	f.Next = nil
+	switch large := plaintext+api.CipherTag > usualCiphertext; {
+	case d.encrypts && large:
+		f.Why = fmt.Sprintf("The input is too large for this Nexus: %s. %s", given, limitHelp)
+		f.Next = []string{keyOfItsOwn}
+	case d.encrypts:
+		f.Why = fmt.Sprintf("Nexus did not take these %s: its SPIKE_NEXUS_CRYPTO_MAX_CIPHERTEXT_SIZE is probably less than the usual 65536.", given)
+		f.Next = []string{keyOfItsOwn}
+	case large && !opt.json:
+		f.Why = fmt.Sprintf("The input is probably too large for this Nexus: %s. %s\nOr it was changed, or encrypted by another cluster.", given, limitHelp)
+	default:
+		f.Why = "Nexus cannot open it: it was changed, was cut off, or was encrypted by another cluster."
+	}
 	return f
 }

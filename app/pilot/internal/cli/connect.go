@@ -24,6 +24,17 @@ type session struct {
 	config Config
 	id     spiffeid.ID
 	role   role.Role
+	// asked is the question that this session puts to policies, as flags of "spike policy
+	// test"; empty where no policy could allow it.
+	asked string
+}
+
+// asks notes what is going to be asked for. Without a path it is to encrypt or decrypt.
+func (s *session) asks(action, path string) {
+	s.asked = "--action " + action
+	if path != "" {
+		s.asked = "--path " + shellQuoted(path) + " " + s.asked
+	}
 }
 
 // connect picks the identity with the role that a command needs. With orAny the
@@ -42,7 +53,7 @@ func (a *app) connect(ctx context.Context, need role.Role, orAny bool) (*session
 	// in a file for the next command.
 	held, err := identity.Fetch(ctx, config.WorkloadAPI, config.IdentityTimeout)
 	if err != nil {
-		return nil, noIdentity(&config, need, err)
+		return nil, noIdentity(&config, need, orAny, err)
 	}
 	// Other roles of this program are left unused: a command has no more rights
 	// than it needs.
@@ -71,7 +82,7 @@ func wanted(config *Config, r role.Role) string {
 
 // noIdentity explains why the Workload API gave none, and what an entry for this
 // program would need. Nexus has not been asked anything yet.
-func noIdentity(config *Config, need role.Role, err error) error {
+func noIdentity(config *Config, need role.Role, orAny bool, err error) error {
 	// Unreachable unless it is said otherwise below: a script may wait and try again.
 	f := &Failure{Code: Unreachable, What: "This program cannot get its identity.", Err: err}
 	where := "The Workload API at " + config.WorkloadAPI
@@ -91,8 +102,13 @@ func noIdentity(config *Config, need role.Role, err error) error {
 		f.Code, f.What = Denied, "This program has no identity."
 		f.Why = fmt.Sprintf("%s answered, and has no entry for this program: %s, running as uid %d.",
 			where, executable(), os.Getuid())
+		entry := "Add an entry for it with the SPIFFE ID " + wanted(config, need) + "."
+		if orAny {
+			entry = "Add an entry for it: for an administrator with the SPIFFE ID " + wanted(config, need) +
+				",\nfor a workload with the one that its policies name."
+		}
 		f.Next = []string{
-			"Add an entry for it with the SPIFFE ID " + wanted(config, need) + ".",
+			entry,
 			fmt.Sprintf("SPIRE: selectors unix:uid:%d and unix:path:%s. Local provider: uid: %d and path: %s in its entries file.",
 				os.Getuid(), executable(), os.Getuid(), executable()),
 		}

@@ -42,8 +42,12 @@ func (s *session) explain(ctx context.Context, what string, err error) error {
 		f.Next = []string{"Start Nexus, or correct SPIKE_NEXUS_API_URL."}
 	// Found before it was sent, which is what the exit code promises.
 	case errors.Is(err, client.ErrUnsendable):
+		var e *client.Error
+		if errors.As(err, &e) {
+			err = e.Err
+		}
 		f.Code = Usage
-		f.Why = "The request " + root(err).Error() + "."
+		f.Why = "The request " + err.Error() + "."
 	case errors.Is(err, client.ErrProtocol):
 		f.Why = nexus + " gave an answer that this program does not understand: " + root(err).Error() + "."
 		f.Next = []string{"Compare the versions of spike and nexus: spike --version, nexus --version."}
@@ -62,6 +66,9 @@ func (s *session) explain(ctx context.Context, what string, err error) error {
 		f.Code = Denied
 		f.Why = fmt.Sprintf("Nexus does not allow %s to do this.", s.id)
 		f.Next = []string{"Use an identity with the role that is needed, or ask an administrator."}
+		if s.asked != "" && s.role == role.Workload {
+			f.Next = []string{"It needs a policy. What is missing, an administrator sees with:\nspike policy test --as " + shellQuoted(s.id.String()) + " " + s.asked}
+		}
 	// These two are for commands to say better.
 	case errors.Is(err, api.ErrNotFound):
 		f.Code = NotFound

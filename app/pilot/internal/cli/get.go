@@ -75,6 +75,7 @@ func (a *app) get(cmd *cobra.Command, args []string, opt *getOptions) error {
 		return err
 	}
 	defer s.Close()
+	s.asks("read", path)
 	values, err := s.SecretGet(ctx, path, opt.version)
 	if err != nil {
 		return s.explainGet(ctx, path, opt.version, err)

@@ -129,6 +129,7 @@ func (a *app) metadataGet(cmd *cobra.Command, path string, output format) error 
 		return err
 	}
 	defer s.Close()
+	s.asks("read", path)
 	res, err := s.SecretMetadata(ctx, path, 0)
 	if err != nil {
 		return noSecret(s.explain(ctx, "The metadata was not read.", err), path)

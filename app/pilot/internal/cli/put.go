@@ -115,6 +115,7 @@ func (a *app) put(cmd *cobra.Command, path string, args []string, opt *putOption
 	if err != nil {
 		return badValue(cmd, err)
 	}
+	s.asks("write", path)
 	// The number is what a later --cas or --version needs.
 	put := api.SecretPutRequest{Path: path, Values: values, Return: "version"}
 	if opt.hasCAS {

@@ -137,6 +137,7 @@ func (a *app) changeVersions(cmd *cobra.Command, c *change, path string, named [
 		return err
 	}
 	defer s.Close()
+	s.asks("write", path)
 	p, err := s.plan(ctx, c, path, named)
 	if err != nil {
 		return err

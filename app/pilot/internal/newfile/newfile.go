@@ -38,6 +38,11 @@ func Create(path string, replace bool) (*File, error) {
 	}
 	// Its mode is 0600, whatever the umask.
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.part")
+	var made *fs.PathError
+	if errors.As(err, &made) {
+		// Its maker does not know of that name, and it is the folder that is not fit.
+		err = &fs.PathError{Op: made.Op, Path: filepath.Dir(path), Err: made.Err}
+	}
 	if err != nil {
 		return nil, err
 	}

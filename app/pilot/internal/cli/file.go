@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"syscall"
+	"unicode"
+
+	"github.com/spiffe/spike/app/pilot/internal/newfile"
+	"github.com/spiffe/spike/app/pilot/internal/render"
+)
+
+// fileTrouble explains what the system said of a file, in words that are for people
+// rather than for those who know its calls.
+func fileTrouble(what string, err error) *Failure {
+	f := &Failure{Code: Usage, What: what, Why: render.Sentence(err.Error()), Err: err}
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		f.Why = render.Clean(file.Path) + ": " + file.Err.Error() + "."
+		switch {
+		// The text of a file where its name belongs.
+		case strings.ContainsFunc(file.Path, unicode.IsControl), errors.Is(err, syscall.ENAMETOOLONG):
+			f.Why = "What was given is not the name of a file: " + file.Err.Error() + "."
+			return f
+		case errors.Is(err, fs.ErrNotExist):
+			f.Why = "There is no file or folder " + render.Clean(file.Path) + "."
+		}
+	}
+	switch {
+	case errors.Is(err, newfile.ErrExists):
+		f.Code = Conflict
+		f.Next = []string{"Name another file, or, if that one is not needed any more: --force"}
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
+		f.Code = Failed // a disk's trouble, which is not in the command line
+	}
+	return f
+}
