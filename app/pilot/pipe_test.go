@@ -44,7 +44,7 @@ func toNobody(t *testing.T, w *world, both bool, args ...string) (int, string) {
 // "spike operator init | true". What they do is done, and they say so.
 func TestNobodyReads(t *testing.T) {
 	policy := filepath.Join(t.TempDir(), "policy.yaml")
-	if err := os.WriteFile(policy, []byte("name: p\nspiffeidPattern: ^a$\npathPattern: ^a$\npermissions: [read]\n"), 0o600); err != nil {
+	if err := os.WriteFile(policy, []byte("name: p\nspiffeidPattern: ^spiffe://a$\npathPattern: ^a$\npermissions: [read]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, both := range []bool{false, true} {

@@ -320,6 +320,49 @@ Reads of web/db without a version now find nothing.
 	}
 }
 
+// TestPolicyDeleteAsks checks that it shows what it will delete, and takes a yes alone
+// for one.
+func TestPolicyDeleteAsks(t *testing.T) {
+	w := newWorld(t)
+	defer w.close()
+	code, seen := onTerminal(t, w, "policy", "create", "web-db", "--spiffeid", `^spiffe://spike\.ist/web$`, "--path", "^web/db$", "--permission", "read").end()
+	if code != 0 {
+		t.Fatal(seen)
+	}
+	there := func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.policies["web-db"] != nil
+	}
+	remove := func(keys string) (int, string) {
+		s := onTerminal(t, w, "policy", "delete", "web-db")
+		s.answer("Type yes to go on: ", keys)
+		return s.end()
+	}
+	for _, keys := range []string{"\r", "y\r", "no\r", "yes please\r", "\x03", "\x04"} {
+		if code, seen := remove(keys); code != 1 || strings.Contains(seen, "Deleted") || !there() {
+			t.Errorf("%q: exit code %d: %q", keys, code, seen)
+		}
+	}
+	code, seen = remove("yes\r")
+	want := strings.ReplaceAll(`Name:         web-db
+SPIFFE IDs:   ^spiffe://spike\.ist/web$
+Paths:        ^web/db$
+Permissions:  read
+Created:      2026-01-02T03:01:00Z
+Updated:      2026-01-02T03:01:00Z
+Type yes to go on: yes
+Deleted the policy web-db.
+`, "\n", "\r\n")
+	if code != 0 || seen != want || there() {
+		t.Errorf("exit code %d: %s", code, seen)
+	}
+	// Nobody is asked about what is not there.
+	if code, seen := onTerminal(t, w, "policy", "delete", "web-db").end(); code != 3 || strings.Contains(seen, "Type yes") {
+		t.Errorf("exit code %d: %s", code, seen)
+	}
+}
+
 // TestTablesFit has the state of the Keepers on a terminal that is too narrow for
 // its table.
 func TestTablesFit(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +38,9 @@ is, or with super.`,
 	return cmd
 }
 
+// aclPath is where policies are guarded.
+const aclPath = policy.ReservedPrefix + "acl"
+
 // permissionWords are offered for --permission.
 var permissionWords = [...]string{"read", "write", "list", "execute", "super"}
 
@@ -58,7 +62,9 @@ Put patterns into single quotes, so that the shell leaves them alone.`,
 	flags.StringVar(&id, "spiffeid", "", "for whom: a `PATTERN` for SPIFFE IDs")
 	flags.StringVar(&path, "path", "", "where: a `PATTERN` for paths")
 	flags.StringSliceVar(&permissions, "permission", nil, "what: a `LIST` of read, write, list, execute, super")
-	complete(cmd, "permission", permissionWords[:]...)
+	completeWith(cmd, "permission", completePermissions)
+	complete(cmd, "spiffeid")
+	complete(cmd, "path")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if id == "" || path == "" || len(permissions) == 0 {
 			return usage(cmd, "A policy needs --spiffeid, --path and --permission.")
@@ -67,22 +73,38 @@ Put patterns into single quotes, so that the shell leaves them alone.`,
 			Name: policyfile.Text{Value: args[0], Line: 1}, SPIFFEID: policyfile.Text{Value: id, Line: 1}, Path: policyfile.Text{Value: path, Line: 1},
 		}
 		for _, p := range permissions {
-			d.Permissions = append(d.Permissions, policyfile.Text{Value: p, Line: 1})
+			d.Permissions = append(d.Permissions, policyfile.Text{Value: strings.TrimSpace(p), Line: 1})
 		}
 		return a.createPolicy(cmd, &d)
 	}
 	return cmd
 }
 
+// completePermissions offers one more of a list.
+func completePermissions(_ *cobra.Command, _ []string, begun string) (offered []cobra.Completion, how cobra.ShellCompDirective) {
+	list := begun[:strings.LastIndexByte(begun, ',')+1]
+	for _, word := range permissionWords {
+		if !slices.Contains(strings.Split(list, ","), word) {
+			offered = append(offered, list+word)
+		}
+	}
+	return offered, cobra.ShellCompDirectiveNoFileComp
+}
+
 func (a *app) createPolicy(cmd *cobra.Command, d *policyfile.Document) error {
 	ctx := cmd.Context()
-	for _, p := range policyfile.Check([]policyfile.Document{*d}) {
-		if !p.Warning {
-			f := usageFrom(cmd, errors.New(onFlags(p.What)))
-			f.Next = append(flagHints(&p), f.Next...)
-			return f
+	problems := policyfile.Check([]policyfile.Document{*d})
+	if wrong := policyfile.Errors(problems); len(wrong) > 0 {
+		f := usageFrom(cmd, errors.New("the policy was not written"))
+		var why, write []string
+		for _, p := range wrong {
+			why, write = append(why, onFlags(p.What)), append(write, flagHints(&p)...)
 		}
-		a.tell("Warning: %s", strings.Join(append([]string{onFlags(p.What)}, flagHints(&p)...), "\n"))
+		f.Why, f.Next = strings.Join(why, "\n"), append(write, f.Next...)
+		return f
+	}
+	for _, p := range problems {
+		a.tell("Warning: %s", strings.Join(append([]string{onFlags(p.What)}, flagHints(&p)...), "\n  "))
 	}
 	put := putRequest(d)
 	s, err := a.connect(ctx, role.Superuser, true)
@@ -91,6 +113,7 @@ func (a *app) createPolicy(cmd *cobra.Command, d *policyfile.Document) error {
 	}
 	defer s.Close()
 	const nothing = "The policy was not written."
+	s.asks("read", aclPath)
 	switch _, err := s.PolicyGet(ctx, put.Name); {
 	case err == nil:
 		return &Failure{
@@ -100,6 +123,7 @@ func (a *app) createPolicy(cmd *cobra.Command, d *policyfile.Document) error {
 	case !errors.Is(err, api.ErrNotFound):
 		return s.explain(ctx, nothing, err)
 	}
+	s.asks("write", aclPath)
 	if err := s.PolicyPut(ctx, put); err != nil {
 		return s.explainWrite(ctx, nothing, err)
 	}
@@ -150,7 +174,7 @@ func putRequest(d *policyfile.Document) api.PolicyPutRequest {
 func (a *app) policyList() *cobra.Command {
 	var filter api.PolicyListRequest
 	cmd := &cobra.Command{
-		Use:   "list",
+		Use:   "list [--spiffeid PATTERN] [--path PATTERN]",
 		Short: "List the names of policies",
 		Long: `List the names of all policies, one a line and sorted; with --spiffeid or --path
 those whose pattern is exactly this text.
@@ -162,6 +186,8 @@ With -o json or yaml the answer is a list of strings.`,
 	}
 	cmd.Flags().StringVar(&filter.SPIFFEIDPattern, "spiffeid", "", "those with this `PATTERN` for SPIFFE IDs")
 	cmd.Flags().StringVar(&filter.PathPattern, "path", "", "those with this `PATTERN` for paths")
+	complete(cmd, "spiffeid")
+	complete(cmd, "path")
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
@@ -170,6 +196,7 @@ With -o json or yaml the answer is a list of strings.`,
 			return err
 		}
 		defer s.Close()
+		s.asks("list", aclPath)
 		names, err := s.PolicyList(ctx, filter)
 		if err != nil {
 			return s.explain(ctx, "The policies were not listed.", err)
@@ -216,6 +243,7 @@ permissions, createdAt, updatedAt. It can be applied again.`,
 			return err
 		}
 		defer s.Close()
+		s.asks("read", aclPath)
 		p, err := s.PolicyGet(ctx, args[0])
 		if err != nil {
 			return noPolicy(s.explain(ctx, "The policy was not read.", err), args[0])
@@ -272,6 +300,7 @@ func (a *app) deletePolicy(cmd *cobra.Command, name string, yes bool) error {
 	}
 	defer s.Close()
 	const nothing = "The policy was not deleted."
+	s.asks("read", aclPath)
 	if !yes {
 		p, err := s.PolicyGet(ctx, name)
 		if err != nil {
@@ -284,6 +313,7 @@ func (a *app) deletePolicy(cmd *cobra.Command, name string, yes bool) error {
 			return err
 		}
 	}
+	s.asks("write", aclPath)
 	if err := s.PolicyDelete(ctx, name); err != nil {
 		return noPolicy(s.explainWrite(ctx, nothing, err), name)
 	}

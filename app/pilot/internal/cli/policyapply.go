@@ -48,7 +48,7 @@ created, changed or unchanged; and changed, the keys that differ.`,
 		Example: `  spike policy apply --file policies/ --dry-run
   spike policy apply --file web.yaml
   generate-policies | spike policy apply --file -`,
-		Args: none(),
+		Args: none(), ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", "a `FILE` or folder; - is standard input")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "write nothing; say what would be done")
@@ -73,6 +73,7 @@ func (a *app) applyPolicies(ctx context.Context, file string, dry bool, output f
 		return err
 	}
 	defer s.Close()
+	s.asks("read", aclPath)
 	// What is there is found out for all of them before anything is written.
 	plan := make([]applied, len(list))
 	for i := range list {
@@ -141,6 +142,7 @@ func (s *session) compare(ctx context.Context, d *policyfile.Document) (applied,
 // write writes what is new or differs. Where it ends early, it says what was
 // written: applying the same again does the rest.
 func (s *session) write(ctx context.Context, plan []applied) error {
+	s.asks("write", aclPath)
 	var done []string
 	for _, p := range plan {
 		if p.Result == unchanged {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -54,6 +55,9 @@ empty.`,
 	cmd.Flags().BoolVar(&strict, "strict", false, "exit with 1 for warnings as well")
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if first := slices.Index(args, "-"); first >= 0 && slices.Contains(args[first+1:], "-") {
+			return usage(cmd, "Standard input, which is -, can be read once.")
+		}
 		list, problems, err := a.readPolicies(cmd.Context(), "Nothing was checked.", args...)
 		if err != nil {
 			return err
@@ -68,8 +72,8 @@ empty.`,
 		}
 		wrong, doubtful := len(policyfile.Errors(problems)), len(policyfile.Warnings(problems))
 		if wrong > 0 || strict && doubtful > 0 {
-			return &Failure{Code: Failed, What: fmt.Sprintf("There are %s and %s in %s.",
-				count(wrong, "error"), count(doubtful, "warning"), policies(len(list)))}
+			return &Failure{Code: Failed, What: render.Sentence(fmt.Sprintf("%s and %s in %s",
+				count(wrong, "error"), count(doubtful, "warning"), policies(len(list))))}
 		}
 		a.tell("No errors and %s in %s.", count(doubtful, "warning"), policies(len(list)))
 		return nil
@@ -91,22 +95,33 @@ func policies(n int) string {
 	return fmt.Sprintf("%d policies", n)
 }
 
+// piped is standard input where that is not a terminal, on which nobody types YAML.
+func (a *app) piped(ctx context.Context) io.Reader {
+	if terminal.Is(a.In) {
+		return nil
+	}
+	return terminal.Reader(ctx, a.In)
+}
+
+// unreadable is for a file that was named, and cannot be read. Nothing was sent.
+func unreadable(what string, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return interrupted(err)
+	}
+	f := fileTrouble(what, err)
+	f.Code = Usage
+	return f
+}
+
 // readPolicies reads files and checks what is in them. The problems are in order.
 func (a *app) readPolicies(ctx context.Context, what string, names ...string) ([]policyfile.Document, []policyfile.Problem, error) {
-	var input io.Reader
-	if !terminal.Is(a.In) {
-		input = terminal.Reader(ctx, a.In)
-	}
+	input := a.piped(ctx)
 	var list []policyfile.Document
 	var problems []policyfile.Problem
 	for _, name := range names {
 		some, wrong, err := policyfile.Load(name, input)
-		if errors.Is(err, context.Canceled) {
-			return nil, nil, interrupted(err)
-		}
 		if err != nil {
-			f := &Failure{Code: Usage, What: what, Why: render.Sentence(err.Error()), Err: err}
-			return nil, nil, f
+			return nil, nil, unreadable(what, err)
 		}
 		list, problems = append(list, some...), append(problems, wrong...)
 	}
@@ -127,8 +142,9 @@ func (a *app) goodPolicies(ctx context.Context, what, name string) ([]policyfile
 
 // refuse tells problems, and fails if one is an error. Nothing was sent by then.
 func (a *app) refuse(what string, problems []policyfile.Problem) error {
-	// If this cannot be written, the exit code still says it.
-	_ = writeProblems(a.Err, problems)
+	if err := writeProblems(a.Err, problems); err != nil {
+		return &Failure{Code: Failed, What: what, Why: "What is wrong, or doubtful, could not be told: " + root(err).Error() + ".", Err: err}
+	}
 	if n := len(policyfile.Errors(problems)); n > 0 {
 		return &Failure{Code: Usage, What: what, Why: fmt.Sprintf("There is something wrong in what was given: %s, as told above.", count(n, "error")),
 			Next: []string{"Correct it and try again. Nothing was sent."}}

@@ -54,15 +54,17 @@ is a list of them, which also have: file, line, expect, by, and met, true or fal
 		Example: `  spike policy test --as spiffe://spike.ist/web --path web/db --action read
   spike policy test --as spiffe://spike.ist/web --path web/db --action read --policies policies/
   spike policy test --file cases.yaml --policies policies/`,
-		Args: none(),
+		Args: none(), ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&opt.as, "as", "", "the SPIFFE `ID` that asks")
+	complete(cmd, "as")
 	flags.StringVar(&opt.path, "path", "", "the `PATH` that it asks for")
-	flags.StringVar(&opt.action, "action", "", "what it wants: read, write, list or execute")
+	completeWith(cmd, "path", a.completePath)
+	flags.StringVar(&opt.action, "action", "", "the `ACTION` that it wants: read, write, list or execute")
 	complete(cmd, "action", trial.Actions()...)
 	flags.StringVar(&opt.policies, "policies", "", "take the policies of this `FILE` or folder")
-	flags.StringVar(&opt.file, "file", "", "test the expectations in `FILE`")
+	flags.StringVar(&opt.file, "file", "", "test the expectations in `FILE`; - is standard input")
 	opt.output = outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.testPolicies(cmd, &opt) }
 	return cmd
@@ -85,9 +87,12 @@ func (a *app) testPolicies(cmd *cobra.Command, opt *testOptions) error {
 		return usage(cmd, "--file has the questions in it: it goes without --as, --path and --action.")
 	}
 	const nothing = "Nothing was tested."
-	cases, problems, err := policyfile.LoadExpectations(opt.file)
+	if opt.file == "-" && opt.policies == "-" {
+		return usage(cmd, "--file and --policies both want standard input, which can be read once.")
+	}
+	cases, problems, err := policyfile.LoadExpectations(opt.file, a.piped(ctx))
 	if err != nil {
-		return &Failure{Code: Usage, What: nothing, Why: render.Sentence(err.Error()), Err: err}
+		return unreadable(nothing, err)
 	}
 	if err := a.refuse(nothing, problems); err != nil {
 		return err
@@ -104,8 +109,14 @@ func question(cmd *cobra.Command, opt *testOptions) (q trial.Question, err error
 	if opt.action == "execute" && opt.path == "" {
 		opt.path = trial.Cipher
 	}
-	if opt.as == "" || opt.path == "" || opt.action == "" {
-		return q, usage(cmd, "The question is not complete: --as, --path and --action, or --file.")
+	var missing []string
+	for _, flag := range [...]struct{ name, value string }{{"--as", opt.as}, {"--path", opt.path}, {"--action", opt.action}} {
+		if flag.value == "" {
+			missing = append(missing, flag.name)
+		}
+	}
+	if len(missing) > 0 {
+		return q, usage(cmd, "The question is not complete: it lacks %s. Many are asked with --file.", strings.Join(missing, " and "))
 	}
 	if q.As, err = spiffeid.FromString(opt.as); err != nil {
 		return q, usageFrom(cmd, fmt.Errorf("--as is not a SPIFFE ID: %w", err))
@@ -154,10 +165,12 @@ func (a *app) court(ctx context.Context, file string) (*trial.Court, error) {
 
 // policies returns all policies of Nexus.
 func (s *session) policies(ctx context.Context) (list []*policy.Policy, err error) {
+	s.asks("list", aclPath)
 	names, err := s.PolicyList(ctx, api.PolicyListRequest{})
 	if err != nil {
 		return nil, err
 	}
+	s.asks("read", aclPath)
 	for _, name := range names {
 		p, err := s.PolicyGet(ctx, name)
 		if errors.Is(err, api.ErrNotFound) {

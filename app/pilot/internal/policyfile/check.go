@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
+	"github.com/spiffe/spike/app/pilot/internal/nearest"
 	"github.com/spiffe/spike/app/pilot/internal/render"
 	"github.com/spiffe/spike/internal/policy"
 )
@@ -66,7 +68,11 @@ func (c *checker) document(d *Document) {
 	super := slices.ContainsFunc(d.Permissions, func(t Text) bool { return t.Value == "super" })
 	for _, t := range d.Permissions {
 		if _, err := policy.ParsePermissions([]string{t.Value}); err != nil {
-			c.add(t.Line, Problem{What: render.Sentence(err.Error()), Key: keyPermissions})
+			p := Problem{What: render.Sentence(err.Error()), Key: keyPermissions}
+			if meant := nearest.Of(t.Value, policy.Permission(^policy.Permission(0)).Names()); meant != "" {
+				p.Hint = "It is probably " + meant + "."
+			}
+			c.add(t.Line, p)
 		}
 	}
 	if d.SPIFFEID.Line > 0 {
@@ -100,12 +106,16 @@ func (c *checker) pattern(key string, t Text) (prefix string, ok bool) {
 	prefix, err := policy.CheckPattern(t.Value)
 	switch {
 	case errors.Is(err, policy.ErrNotAnchored):
-		c.add(t.Line, Problem{What: key + " " + err.Error() + ".", Key: key, Instead: anchor(t.Value)})
+		p := Problem{What: key + " " + err.Error() + ".", Key: key, Instead: anchored(t.Value)}
+		if p.Instead != "" && corrected(t.Value) != t.Value {
+			p.Hint = "It is a regular expression, where a dot is any character, and an asterisk repeats what is before it."
+		}
+		c.add(t.Line, p)
 	case errors.Is(err, policy.ErrTooComplex):
 		c.add(t.Line, Problem{What: key + " " + err.Error() + ".", Key: key,
 			Hint: "Repetitions such as {20} cost the most; .* costs little. Or write several policies."})
 	case err != nil:
-		c.add(t.Line, Problem{What: key + " " + err.Error() + ".", Key: key})
+		c.add(t.Line, unreadable(key, t.Value, err))
 	}
 	if err != nil {
 		return "", false
@@ -116,11 +126,28 @@ func (c *checker) pattern(key string, t Text) (prefix string, ok bool) {
 				What: "A dot in " + key + " is not escaped: it stands for any character, not for a dot alone."})
 		}
 	}
-	if strings.Contains(t.Value, "/*") {
-		c.add(t.Line, Problem{Warning: true, Key: key, Instead: strings.ReplaceAll(t.Value, "/*", "/.*"),
+	if noGlob(t.Value) != t.Value {
+		c.add(t.Line, Problem{Warning: true, Key: key, Instead: anchored(t.Value),
 			What: "In " + key + ", /* is any number of slashes. It is a regular expression, and not a shell's pattern."})
 	}
 	return prefix, true
+}
+
+// unreadable says why a pattern does not compile, without the words by which package
+// regexp introduces it.
+func unreadable(key, pattern string, err error) Problem {
+	p := Problem{What: key + " " + strings.Replace(err.Error(), "error parsing regexp: ", "", 1) + ".", Key: key, Instead: anchored(pattern)}
+	var cause *syntax.Error
+	if !errors.As(err, &cause) {
+		return p
+	}
+	switch cause.Code {
+	case syntax.ErrMissingRepeatArgument:
+		p.Hint = "It is no shell's pattern: for anything, write .*"
+	case syntax.ErrInvalidPerlOp:
+		p.Hint = "Nothing can look ahead or behind. What is to be left out must be left out of all policies."
+	}
+	return p
 }
 
 // path checks what only paths have: some are reserved, and none begins with a
@@ -146,11 +173,16 @@ func differs(prefix, with string) bool {
 	return prefix[:n] != with[:n]
 }
 
-// anchor returns the pattern with what it lacks, or "" where nobody can tell.
-func anchor(pattern string) string {
-	inner := strings.TrimPrefix(pattern, "^")
+// anchored returns what was probably meant by a pattern, with what it lacks, or ""
+// where nobody can tell.
+func anchored(pattern string) string {
+	inner := strings.TrimPrefix(corrected(pattern), "^")
 	if strings.HasSuffix(inner, "$") && !strings.HasSuffix(inner, `\$`) {
 		inner = strings.TrimSuffix(inner, "$")
+	}
+	// Nothing that is matched ends with a slash, so it is what is below that is meant.
+	if strings.HasSuffix(inner, "/") {
+		inner += ".*"
 	}
 	for _, candidate := range [...]string{"^" + inner + "$", "^(?:" + inner + ")$"} {
 		if _, err := policy.CheckPattern(candidate); err == nil {
@@ -158,6 +190,17 @@ func anchor(pattern string) string {
 		}
 	}
 	return ""
+}
+
+// corrected returns a pattern without what is probably not meant in it.
+func corrected(pattern string) string { return escapeDots(noGlob(pattern)) }
+
+// noGlob puts what stands for anything in the place of a shell's asterisk.
+func noGlob(pattern string) string {
+	if inner := strings.TrimPrefix(pattern, "^"); strings.HasPrefix(inner, "*") {
+		pattern = "^." + inner
+	}
+	return strings.NewReplacer("/**", "/.*", "/*", "/.*").Replace(pattern)
 }
 
 // escapeDots puts a backslash before dots that stand between letters or digits, as

@@ -1,6 +1,7 @@
 package policyfile
 
 import (
+	"io"
 	"slices"
 	"strings"
 
@@ -51,7 +52,7 @@ func ParseExpectations(file string, content []byte) ([]Expectation, []Problem) {
 func (r *reader) expectation(n *yaml.Node) (e Expectation, ok bool) {
 	before := len(r.problems)
 	keys := []string{"as", "path", "action", "expect", "by"}
-	nodes := r.mapping(n, "an expectation", keys)
+	nodes, misspelt := r.mapping(n, "an expectation", keys)
 	if nodes == nil {
 		return e, false
 	}
@@ -66,7 +67,7 @@ func (r *reader) expectation(n *yaml.Node) (e Expectation, ok bool) {
 		got["path"] = Text{trial.Cipher, n.Line}
 	}
 	for _, key := range keys[:4] {
-		if nodes[key] == nil && got[key].Value == "" {
+		if nodes[key] == nil && got[key].Value == "" && !slices.Contains(misspelt, key) {
 			r.complain(n.Line, "", "The expectation has no %s.", key)
 		}
 	}
@@ -90,12 +91,12 @@ func (r *reader) expectation(n *yaml.Node) (e Expectation, ok bool) {
 	return e, len(r.problems) == before
 }
 
-// LoadExpectations reads a file of them.
-func LoadExpectations(file string) ([]Expectation, []Problem, error) {
-	content, err := read(file, nil)
+// LoadExpectations reads a file of them or, for "-", input.
+func LoadExpectations(file string, input io.Reader) ([]Expectation, []Problem, error) {
+	content, err := read(file, input)
 	if err != nil {
 		return nil, nil, err
 	}
-	list, problems := ParseExpectations(file, content)
+	list, problems := ParseExpectations(shownName(file), content)
 	return list, problems, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -37,7 +38,7 @@ func Parse(file string, content []byte) ([]Document, []Problem) {
 	r := &reader{file: file}
 	var list []Document
 	for _, root := range r.documents(content) {
-		values := r.mapping(root, "a policy", []string{keyName, keySPIFFEID, keyPath, keyPermissions, keyCreated, keyUpdated})
+		values, misspelt := r.mapping(root, "a policy", []string{keyName, keySPIFFEID, keyPath, keyPermissions, keyCreated, keyUpdated})
 		if values == nil {
 			continue
 		}
@@ -48,7 +49,7 @@ func Parse(file string, content []byte) ([]Document, []Problem) {
 			}
 		}
 		for _, key := range [...]string{keyName, keySPIFFEID, keyPath, keyPermissions} {
-			if values[key] == nil {
+			if values[key] == nil && !slices.Contains(misspelt, key) {
 				r.complain(root.Line, "", "The policy has no %s.", key)
 			}
 		}
@@ -80,14 +81,18 @@ func Load(name string, input io.Reader) (list []Document, problems []Problem, er
 		if err != nil {
 			return nil, nil, err
 		}
-		shown := file
-		if file == "-" {
-			shown = "standard input"
-		}
-		some, wrong := Parse(shown, content)
+		some, wrong := Parse(shownName(file), content)
 		list, problems = append(list, some...), append(problems, wrong...)
 	}
 	return list, problems, nil
+}
+
+// shownName is what a file is called in problems.
+func shownName(file string) string {
+	if file == "-" {
+		return "standard input"
+	}
+	return file
 }
 
 func expand(name string) (files []string, err error) {

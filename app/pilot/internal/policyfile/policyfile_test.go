@@ -29,7 +29,7 @@ func TestWhatIsWrong(t *testing.T) {
 		"a policy that was got": {append(document(goodID, goodPath, "[read]"), "createdAt: 2026-01-02T03:04:05Z\nupdatedAt: x\n"...), 0, false, "", ""},
 		"a number as name":      {[]byte("{name: 1, spiffeidPattern: '^a$', pathPattern: '^a$', permissions: [read]}"), 1, true, "No SPIFFE ID", ""},
 		"not anchored":          {document(goodID, "web/db", "[read]"), 3, false, "pathPattern is not anchored", "^web/db$"},
-		"no end":                {document(goodID, "^web/", "[read]"), 3, false, "not anchored", "^web/$"},
+		"no end":                {document(goodID, "^web/", "[read]"), 3, false, "not anchored", "^web/.*$"},
 		"no beginning":          {document("web$", goodPath, "[read]"), 2, false, "not anchored", "^web$"},
 		"an alternative":        {document(goodID, "^a|b$", "[read]"), 3, false, "not anchored", "^(?:a|b)$"},
 		"a dollar sign":         {document(goodID, `^a\$`, "[read]"), 3, false, "not anchored", `^a\$$`},
@@ -53,8 +53,16 @@ func TestWhatIsWrong(t *testing.T) {
 		"an unknown key":        {append(document(goodID, goodPath, "[read]"), "pathpattern: x\n"...), 5, false, `"pathpattern" is not known`, ""},
 		"a list of policies":    {[]byte("- name: web\n"), 1, false, "not a policy", ""},
 		"no text":               {document(goodID, "", "[read]"), 3, false, "pathPattern has no text", ""},
-		"an escape":             {document(`"^spiffe://spike\.ist/web$"`, goodPath, "[read]"), 2, false, "not YAML", ""},
-		"a tab":                 {document(goodID, `"^a\tb$"`, "[read]"), 3, false, "control character", ""},
+		"an escape":             {document(`"^spiffe://spike\.ist/web$"`, goodPath, "[read]"), 2, false, "not YAML", goodID},
+		"a tab":                 {document(goodID, `"^a\tb$"`, "[read]"), 3, false, "control character", `^a\tb$`},
+		"a tab that is one":     {document(goodID, "\"^a\tb$\"", "[read]"), 3, false, "control character", ""},
+		"an escape, open":       {document(`"spiffe://spike.ist/web\."`, goodPath, "[read]"), 2, false, "not YAML", `^spiffe://spike\.ist/web\.$`},
+		"an escape and no line": {document(`"\.[`, goodPath, "[read]"), 2, false, "not YAML", ""},
+		"all at once":           {document("spiffe://spike.ist/web/*", goodPath, "[read]"), 2, false, "not anchored", `^spiffe://spike\.ist/web/.*$`},
+		"a star":                {document(goodID, "'*'", "[read]"), 3, false, "not a regular expression: missing argument", "^.*$"},
+		"a star, anchored":      {document(goodID, "'^*$'", "[read]"), 3, false, "not anchored", "^.*$"},
+		"two stars":             {document(goodID, "web/**", "[read]"), 3, false, "not a regular expression: invalid nested", "^web/.*$"},
+		"ahead":                 {document(goodID, "'^(?!a)b$'", "[read]"), 3, false, "not a regular expression", ""},
 		"no policy":             {[]byte("# nothing\n---\n---\n"), 0, false, "no policy in it", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,6 +86,33 @@ func TestWhatIsWrong(t *testing.T) {
 				t.Errorf("got %+v", p)
 			}
 		})
+	}
+}
+
+// TestEachDocumentIsRead has a mistake between two policies, and what stands above
+// and below them.
+func TestEachDocumentIsRead(t *testing.T) {
+	t.Parallel()
+	good := string(document(goodID, goodPath, "[read]"))
+	content := "%YAML 1.1\n# head\n---\n" + good + "---\nname: [\n---\t\n--- # two\n" + good + "...\n" + good + "---\nname: b\npath: x\nspiffedPattern: y\n---"
+	list, problems := policyfile.Parse("f.yaml", []byte(content))
+	lines := []int{4, 12, 17, 22}
+	if len(list) != len(lines) {
+		t.Fatalf("%d policies: %+v, %+v", len(list), list, problems)
+	}
+	for i, d := range list {
+		if d.Line != lines[i] || d.Name.Line != lines[i] {
+			t.Errorf("policy %d is at line %d", i, d.Line)
+		}
+	}
+	want := []policyfile.Problem{
+		{File: "f.yaml", Line: 9, What: "This is not YAML: did not find expected node content."},
+		{File: "f.yaml", Line: 23, What: `The key "path" is not known.`, Hint: "It is probably pathPattern."},
+		{File: "f.yaml", Line: 24, What: `The key "spiffedPattern" is not known.`, Hint: "It is probably spiffeidPattern."},
+		{File: "f.yaml", Line: 22, What: "The policy has no permissions."},
+	}
+	if !slices.Equal(problems, want) {
+		t.Errorf("got %+v", problems)
 	}
 }
 

@@ -78,6 +78,15 @@ func (c *Court) Decide(q Question) (Verdict, error) {
 	case role.Nexus, role.Keeper, role.Recover, role.Restore:
 		return Verdict{Role: r.String(), Why: []string{fmt.Sprintf("No policy counts for the role %s.", r)}}, nil
 	}
+	v := c.workload(q, want)
+	if c.roles.Of(q.As) == role.None {
+		v.Why = append(v.Why, fmt.Sprintf("And Nexus must trust the domain %s, which is not in this program's SPIKE_TRUST_ROOT.", q.As.TrustDomain().Name()))
+	}
+	return v, nil
+}
+
+// workload decides about who has no role.
+func (c *Court) workload(q Question, want policy.Permission) Verdict {
 	paths := []string{q.Path}
 	if want == policy.List && q.Path != allPaths {
 		paths = append(paths, allPaths) // which lets its holder list everything
@@ -85,11 +94,11 @@ func (c *Court) Decide(q Question) (Verdict, error) {
 	for _, path := range paths {
 		for _, p := range c.policies {
 			if p.Names(q.As.String()) && p.Grants(want, path) {
-				return Verdict{Allowed: true, Policy: p.Name}, nil
+				return Verdict{Allowed: true, Policy: p.Name}
 			}
 		}
 	}
-	return Verdict{Why: c.misses(q, want)}, nil
+	return Verdict{Why: c.misses(q, want)}
 }
 
 // most is how many near misses are told. More would not be read.

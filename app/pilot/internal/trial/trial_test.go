@@ -18,6 +18,7 @@ func court(t *testing.T) *trial.Court {
 		{Name: "web", SPIFFEIDPattern: `^spiffe://spike\.ist/web$`, PathPattern: `^web/.*$`, Permissions: policy.Read | policy.List},
 		{Name: "all", SPIFFEIDPattern: `^spiffe://spike\.ist/ops$`, PathPattern: `^.*$`, Permissions: policy.Write},
 		{Name: "lister", SPIFFEIDPattern: `^spiffe://spike\.ist/ls$`, PathPattern: `^spike/system/secret$`, Permissions: policy.List},
+		{Name: "guest", SPIFFEIDPattern: `^spiffe://other\.org/guest$`, PathPattern: `^guest/.*$`, Permissions: policy.Read},
 		{Name: "root", SPIFFEIDPattern: `^spiffe://spike\.ist/root$`, PathPattern: `^.*$`, Permissions: policy.Super},
 	} {
 		compiled, err := policy.Compile(p)
@@ -53,6 +54,9 @@ func TestDecide(t *testing.T) {
 		// Whoever may list everything may list each.
 		{"/ls", "a/b", "list", true, "lister", ""},
 		{"/ls", "a/b", "read", false, "", "neither"},
+		// Whom Nexus trusts is not for policies to say.
+		{"spiffe://other.org/guest", "guest/db", "read", true, "guest", "must trust the domain other.org"},
+		{"spiffe://other.org/spike/pilot/role/superuser", "a", "read", false, "", "must trust the domain other.org"},
 		// Roles are not workloads.
 		{"/spike/pilot/role/superuser/alice", "a", "read", true, "role superuser", "needs no policy"},
 		{"/spike/pilot/role/restore", "a", "read", false, "role restore", "No policy counts"},
@@ -60,7 +64,11 @@ func TestDecide(t *testing.T) {
 		{"/spike/workload/role/lite", trial.Cipher, "execute", true, "role lite", ""},
 		{"/spike/workload/role/lite", "a", "read", false, "role lite", "nothing else"},
 	} {
-		id := spiffeid.RequireFromString("spiffe://spike.ist" + test.as)
+		as := test.as
+		if as[0] == '/' {
+			as = "spiffe://spike.ist" + as
+		}
+		id := spiffeid.RequireFromString(as)
 		v, err := c.Decide(trial.Question{As: id, Path: test.path, Action: test.action})
 		by := v.Policy
 		if v.Role != "" {
