@@ -2,32 +2,39 @@ package mtls
 
 import (
 	"container/list"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
 // connections keeps their number under a cap. Clients that open a transport for
 // every call leave thousands of idle connections behind, so at the cap the
-// oldest idle one goes first, and then the oldest that has not yet shown who it
-// is. A connection that is being served is never closed for another.
+// oldest idle one goes first, and then the oldest that has not yet asked anything.
+// A connection that is being served is never closed for another.
 //
 // Nobody fills the server for the others: an account, by default one identity,
-// has at most a quarter of the cap, and what has no identity yet makes room for
-// its like once it is more than half.
+// has at most a quarter of the cap, and what has asked nothing yet makes room for
+// its like once it is more than half. A connection is counted as its peer's from
+// its first request on, and not before: a certificate is known to everybody, and
+// that its key is there is the last thing that a handshake shows.
 type connections struct {
 	most, share int
+	account     func(spiffeid.ID) string
+	log         *slog.Logger
 
 	mu       sync.Mutex
 	all      map[*conn]*place
-	fresh    list.List // of *conn without an identity yet, oldest first
+	fresh    list.List // of *conn without an account yet, oldest first
 	idle     list.List // of *conn that wait for a request, oldest first
 	accounts map[string]*account
 }
 
 // place is where a connection stands.
 type place struct {
-	account *account      // nil until the handshake
+	account *account      // nil until the first request
 	fresh   *list.Element // in connections.fresh
 	idle    *list.Element // in connections.idle
 	own     *list.Element // in account.idle
@@ -39,9 +46,10 @@ type account struct {
 	idle  list.List
 }
 
-func newConnections(most int) *connections {
+func newConnections(config ServerConfig) *connections {
 	return &connections{
-		most: most, share: max(most/4, 1), all: map[*conn]*place{}, accounts: map[string]*account{},
+		most: config.MaxConnections, share: max(config.MaxConnections/4, 1), account: config.Account, log: config.Log,
+		all: map[*conn]*place{}, accounts: map[string]*account{},
 	}
 }
 
@@ -78,8 +86,13 @@ func (c *connections) move(conn *conn, state http.ConnState) (victim *conn) {
 	}
 	switch state {
 	case http.StateIdle:
-		c.waitLocked(conn, p)
+		if p.account != nil {
+			c.waitLocked(conn, p)
+		}
 	case http.StateActive:
+		if p.account == nil {
+			return c.enterLocked(conn, p)
+		}
 		c.unlistLocked(p)
 	case http.StateClosed, http.StateHijacked:
 		c.removeLocked(conn)
@@ -87,23 +100,15 @@ func (c *connections) move(conn *conn, state http.ConnState) (victim *conn) {
 	return nil
 }
 
-// admit counts conn, which has shown who it is, in the account of that name, or
-// says that the account has its share already and nothing idle to give up.
-func (c *connections) admit(conn *conn, name string) bool {
-	victim, ok := c.enter(conn, name)
-	if victim != nil {
-		_ = victim.Close()
+// enterLocked counts conn, whose handshake is over, in its peer's account. The
+// victim is conn itself when the account has its share already and nothing idle to
+// give up.
+func (c *connections) enterLocked(conn *conn, p *place) (victim *conn) {
+	peer := conn.peer.Load()
+	if peer == nil {
+		return nil
 	}
-	return ok
-}
-
-func (c *connections) enter(conn *conn, name string) (victim *conn, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p := c.all[conn]
-	if p == nil {
-		return nil, false
-	}
+	name := c.account(peer.id)
 	a := c.accounts[name]
 	if a == nil {
 		a = &account{name: name}
@@ -111,25 +116,24 @@ func (c *connections) enter(conn *conn, name string) (victim *conn, ok bool) {
 	}
 	if a.count >= c.share {
 		if victim = front(&a.idle); victim == nil {
-			return nil, false
+			conn.unwanted.Store(true)
+			c.removeLocked(conn)
+			c.log.Info("a connection was closed: its peer has its share of them, and none is idle", "peer", peer.id.String())
+			return conn
 		}
 		c.removeLocked(victim) // and a with it, if that was its last one
 		c.accounts[name] = a
 	}
 	a.count++
 	p.account = a
-	// Its first request is still to come, as an idle one's next is.
-	c.waitLocked(conn, p)
-	return victim, true
+	c.unlistLocked(p)
+	return victim
 }
 
-// waitLocked lists a connection that waits for a request.
+// waitLocked lists a connection that waits for its next request.
 func (c *connections) waitLocked(conn *conn, p *place) {
 	c.unlistLocked(p)
-	p.idle = c.idle.PushBack(conn)
-	if p.account != nil {
-		p.own = p.account.idle.PushBack(conn)
-	}
+	p.idle, p.own = c.idle.PushBack(conn), p.account.idle.PushBack(conn)
 }
 
 func (c *connections) unlistLocked(p *place) {

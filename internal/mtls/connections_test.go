@@ -2,6 +2,7 @@ package mtls
 
 import (
 	"crypto/tls"
+	"log/slog"
 	"net"
 	"net/http"
 	"testing"
@@ -16,14 +17,15 @@ import (
 // that reads nothing makes that last 5 s, in which nobody would be let in.
 func TestEvictionDoesNotWait(t *testing.T) {
 	domain := identitytest.NewDomain(t, "spike.ist")
-	open := newConnections(1)
+	server, alice := domain.Source("/server"), domain.Source("/alice")
+	config := ServerConfig{
+		SVID: server, Bundles: server, MaxConnections: 1, Log: slog.New(slog.DiscardHandler),
+		Accept: func(spiffeid.ID) bool { return true }, Account: spiffeid.ID.String,
+	}
+	open := newConnections(config)
 	handshaken := func() *tls.Conn {
 		near, far := net.Pipe() // a write lasts until it is read
-		server, alice := domain.Source("/server"), domain.Source("/alice")
-		ours := tls.Server(&conn{Conn: near, maxAge: time.Hour}, serverConfig(ServerConfig{
-			SVID: server, Bundles: server,
-			Accept: func(spiffeid.ID) bool { return true }, Account: spiffeid.ID.String,
-		}, open))
+		ours := tls.Server(&conn{Conn: near, maxAge: time.Hour}, serverConfig(config))
 		open.note(ours, http.StateNew)
 		theirs := tls.Client(far, ClientConfig(alice, alice, func(spiffeid.ID) bool { return true }))
 		done := make(chan error, 1)

@@ -3,6 +3,7 @@ package mtls_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -184,6 +185,69 @@ func TestFlood(t *testing.T) {
 	}
 	if reused, err := post(bob, url); err != nil || !reused {
 		t.Errorf("reused %v, %v", reused, err)
+	}
+}
+
+// TestStolenCertificate: a certificate is public. Who shows one without its key is
+// counted as nobody, and closes no connection of its holder.
+func TestStolenCertificate(t *testing.T) {
+	domain := identitytest.NewDomain(t, "spike.ist")
+	url := serve(t, domain.Source("/server"), func(c *mtls.ServerConfig) { c.MaxConnections = 4 })
+	source := domain.Source("/bob")
+	bob := client(t, source)
+	if _, err := post(bob, url); err != nil {
+		t.Fatal(err)
+	}
+	svid, err := source.GetX509SVID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := domain.SVID("/bob", time.Hour)
+	thief := client(t, source)
+	transport, ok := thief.Transport.(*http.Transport)
+	if !ok {
+		t.Fatal("not a transport")
+	}
+	transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return &tls.Certificate{Certificate: [][]byte{svid.Certificates[0].Raw}, PrivateKey: other.PrivateKey}, nil
+	}
+	for range 3 {
+		if _, err := post(thief, url); err == nil {
+			t.Fatal("served")
+		}
+	}
+	if reused, err := post(bob, url); err != nil || !reused {
+		t.Errorf("reused %v, %v", reused, err)
+	}
+}
+
+// TestGeneralOptions: net/http answers these by itself, past all checks, unless told
+// otherwise.
+func TestGeneralOptions(t *testing.T) {
+	domain := identitytest.NewDomain(t, "spike.ist")
+	asked := make(chan string, 1)
+	url := serve(t, domain.Source("/server"), func(c *mtls.ServerConfig) {
+		c.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.Method + " " + r.URL.Path })
+	})
+	alice := domain.Source("/alice")
+	c, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), mtls.ClientConfig(alice, alice, func(spiffeid.ID) bool { return true }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if _, err := io.WriteString(c, "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case got := <-asked:
+		if got != "OPTIONS *" {
+			t.Errorf("got %q", got)
+		}
+	default:
+		t.Error("it was answered without the handler")
 	}
 }
 

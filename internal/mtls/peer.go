@@ -23,7 +23,10 @@ var ErrExpiredPeer = errors.New("the peer's certificate has expired")
 type conn struct {
 	net.Conn
 	maxAge time.Duration
-	peer   atomic.Pointer[peer]
+	// peer is whose certificate was shown, and accepted. Only when the handshake is
+	// over is it known that the other end has its key.
+	peer     atomic.Pointer[peer]
+	unwanted atomic.Bool // closed for its peer's others
 }
 
 type peer struct {

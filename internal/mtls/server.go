@@ -60,13 +60,13 @@ func NewServer(config ServerConfig) *Server {
 	if config.Account == nil {
 		config.Account = spiffeid.ID.String
 	}
-	s := &Server{config: config, open: newConnections(config.MaxConnections)}
+	s := &Server{config: config, open: newConnections(config)}
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(!config.HTTP1Only)
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
-		TLSConfig:         serverConfig(config, s.open),
+		TLSConfig:         serverConfig(config),
 		Protocols:         protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ReadHeaderTimeout: config.ReadHeaderTimeout,
@@ -74,7 +74,9 @@ func NewServer(config ServerConfig) *Server {
 		WriteTimeout:      config.WriteTimeout,
 		IdleTimeout:       config.IdleTimeout,
 		MaxHeaderBytes:    16 << 10,
-		ConnState:         s.open.note,
+		// It would answer "OPTIONS *" past all checks.
+		DisableGeneralOptionsHandler: true,
+		ConnState:                    s.open.note,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, bare(c))
 		},
@@ -119,6 +121,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if c == nil || p == nil {
 		// No handshake, no request: only a fault of this package leads here.
 		panic(http.ErrAbortHandler)
+	}
+	if c.unwanted.Load() {
+		panic(http.ErrAbortHandler) // what it asked for is not done
 	}
 	now := time.Now()
 	if err := p.check(s.config.Bundles, now); err != nil {

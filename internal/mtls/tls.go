@@ -99,7 +99,7 @@ func verifyAccepted(state tls.ConnectionState, bundles x509bundle.Source, accept
 
 // serverConfig returns the configuration of a server. Whom it let in, and by
 // which bundle, is kept with the connection: conn must be accepted by listener.
-func serverConfig(server ServerConfig, open *connections) *tls.Config {
+func serverConfig(server ServerConfig) *tls.Config {
 	base := serverBase(server.SVID)
 	if server.HTTP1Only {
 		base.NextProtos = []string{"http/1.1"}
@@ -115,10 +115,6 @@ func serverConfig(server ServerConfig, open *connections) *tls.Config {
 			id, bundle, err := verifyAccepted(state, server.Bundles, server.Accept)
 			if err != nil {
 				return err
-			}
-			if !open.admit(c, server.Account(id)) {
-				// Not by an alert, which would blame a certificate that is good.
-				return errors.Join(fmt.Errorf("%s has its share of the connections, and none is idle", id), c.Close())
 			}
 			c.established(id, state.PeerCertificates, bundle)
 			return nil
