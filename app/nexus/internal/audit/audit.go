@@ -67,6 +67,17 @@ func appendLine(b []byte, e *vault.Entry) []byte {
 		b = append(b, `,"version":`...)
 		b = strconv.AppendInt(b, int64(e.Version), 10)
 	}
+	for i, version := range e.Versions {
+		if i == 0 {
+			b = append(b, `,"versions":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(version), 10)
+	}
+	if len(e.Versions) > 0 {
+		b = append(b, ']')
+	}
 	decision, result := "denied", "ok"
 	if e.Allowed {
 		decision = "allowed"

@@ -20,6 +20,7 @@ func TestLine(t *testing.T) {
 	for _, e := range []vault.Entry{
 		{Time: at, Request: "r1", Caller: "spiffe://spike.ist/x", Operation: vault.OpSecretGet, Path: "a/b", Version: 3, Allowed: true, By: "role superuser"},
 		{Time: at, Request: "r2", Caller: "spiffe://spike.ist/x", Operation: vault.OpSecretPut, Path: "a\n\"b", Result: "access_unauthorized"},
+		{Time: at, Request: "r3", Caller: "spiffe://spike.ist/x", Operation: vault.OpSecretDestroy, Path: "a", Versions: []int{1, 2}, Allowed: true},
 	} {
 		if err := log.Write(t.Context(), e); err != nil {
 			t.Fatal(err)
@@ -27,6 +28,7 @@ func TestLine(t *testing.T) {
 	}
 	want := `{"time":"2026-01-02T02:04:05.000000006Z","request":"r1","caller":"spiffe://spike.ist/x","operation":"secret.get","path":"a/b","version":3,"decision":"allowed","by":"role superuser","result":"ok"}
 {"time":"2026-01-02T02:04:05.000000006Z","request":"r2","caller":"spiffe://spike.ist/x","operation":"secret.put","path":"a\n\"b","decision":"denied","result":"access_unauthorized"}
+{"time":"2026-01-02T02:04:05.000000006Z","request":"r3","caller":"spiffe://spike.ist/x","operation":"secret.destroy","path":"a","versions":[1,2],"decision":"allowed","result":"ok"}
 `
 	if b.String() != want {
 		t.Errorf("got\n%swant\n%s", b.String(), want)

@@ -53,10 +53,13 @@ type Entry struct {
 	Caller    string
 	Operation Operation
 	Path      string
-	Version   int
-	Allowed   bool
-	By        string // what allowed it
-	Result    api.Code
+	// Version is the one that was asked for, or the current one in its place where
+	// the request came that far; Versions are several.
+	Version  int
+	Versions []int
+	Allowed  bool
+	By       string // what allowed it
+	Result   api.Code
 }
 
 // Auditor writes an entry before it returns. When it cannot, the request fails.
@@ -151,6 +154,7 @@ type request struct {
 	op      Operation
 	path    string
 	version int
+	several []int // versions, in the place of version
 	verdict decision
 }
 
@@ -205,7 +209,7 @@ func (r *request) allow(ctx context.Context, s *snapshot) error {
 func (r *request) done(ctx context.Context, outcome error) error {
 	e := Entry{
 		Time: time.Now(), Request: r.caller.Request, Caller: r.caller.ID,
-		Operation: r.op, Path: r.path, Version: r.version,
+		Operation: r.op, Path: r.path, Version: r.version, Versions: r.several,
 		Allowed: r.verdict.allowed, By: r.verdict.by,
 	}
 	if outcome != nil {

@@ -85,20 +85,23 @@ func (v *Vault) GetSecret(ctx context.Context, caller Caller, req *api.SecretGet
 	if err != nil {
 		return secret.Bytes{}, err
 	}
-	values, err := s.get(req)
+	values, err := s.get(r, req)
 	if err = r.done(ctx, err); err != nil {
 		return secret.Bytes{}, err
 	}
 	return values, nil
 }
 
-func (s *snapshot) get(req *api.SecretGetRequest) (secret.Bytes, error) {
+func (s *snapshot) get(r *request, req *api.SecretGetRequest) (secret.Bytes, error) {
 	if err := req.Validate(); err != nil {
 		return secret.Bytes{}, invalid(err)
 	}
 	e, ok := s.secrets.Get(req.Path)
 	if !ok {
 		return secret.Bytes{}, api.ErrNotFound
+	}
+	if req.Version == 0 {
+		r.version = int(e.current().number)
 	}
 	return e.readable(req.Version)
 }
@@ -227,12 +230,29 @@ func (v *Vault) changeVersions(ctx context.Context, caller Caller, op Operation,
 		if !ok {
 			return api.ErrNotFound
 		}
+		r.name(req.Versions, int(e.current().number))
 		if next := change(e, req.Versions, t.now); next != nil {
 			return t.setSecret(req.Path, next)
 		}
 		return nil
 	})
 	return r.done(ctx, err)
+}
+
+// name has the audit line say which versions were named: 0, or none at all, is the
+// current one.
+func (r *request) name(numbers []int, current int) {
+	switch {
+	case len(numbers) == 0, len(numbers) == 1 && numbers[0] == 0:
+		r.version = current
+	case len(numbers) > 1:
+		r.several = slices.Clone(numbers)
+		for i, n := range r.several {
+			if n == 0 {
+				r.several[i] = current
+			}
+		}
+	}
 }
 
 // GetMetadata says which versions of a secret there are. With a version, that

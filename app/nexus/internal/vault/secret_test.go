@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/spiffe/spike/app/nexus/internal/vault"
 	"github.com/spiffe/spike/internal/api"
 )
 
@@ -235,5 +237,44 @@ func TestDestroyedValuesLeaveTheStore(t *testing.T) {
 	}
 	if version := f.put("p", "v"); version != 3 {
 		t.Errorf("a destroyed version's number was used again: %d", version)
+	}
+}
+
+// TestAuditSaysWhichVersions: also when the request left it to the store.
+func TestAuditSaysWhichVersions(t *testing.T) {
+	f := newFixture(t)
+	f.put("p", "1")
+	f.put("p", "2")
+	named := func(change func(context.Context, vault.Caller, *api.SecretVersionsRequest) error, versions ...int) func() error {
+		return func() error {
+			return change(t.Context(), admin, &api.SecretVersionsRequest{Path: "p", Versions: versions})
+		}
+	}
+	read := func(version int) func() error {
+		return func() error {
+			_, err := f.get("p", version)
+			return err
+		}
+	}
+	f.trail.take()
+	for _, c := range []struct {
+		do      func() error
+		version int
+		several []int
+	}{
+		{do: read(0), version: 2},
+		{do: read(1), version: 1},
+		{do: named(f.vault.DeleteSecret), version: 2},
+		{do: named(f.vault.UndeleteSecret, 0), version: 2},
+		{do: named(f.vault.DeleteSecret, 1), version: 1},
+		{do: named(f.vault.DestroySecret, 1, 0, 7), several: []int{1, 2, 7}},
+	} {
+		if err := c.do(); err != nil {
+			t.Fatal(err)
+		}
+		line := f.trail.take()[0]
+		if line.Version != c.version || !slices.Equal(line.Versions, c.several) {
+			t.Errorf("%s: version %d, versions %v; want %d, %v", line.Operation, line.Version, line.Versions, c.version, c.several)
+		}
 	}
 }
