@@ -95,13 +95,18 @@ func (f *field) client(ctx context.Context) (*client.Client, error) {
 	return f.cluster().Client(ctx, role.Superuser)
 }
 
-// write fills the cluster with secrets of several versions, some deleted.
+// write fills the cluster.
 func (f *field) write(ctx context.Context) error {
 	c, err := f.client(ctx)
 	if err != nil {
 		return err
 	}
-	for i := range f.options.secrets {
+	return fill(ctx, c, f.options.secrets)
+}
+
+// fill writes secrets of several versions, some deleted.
+func fill(ctx context.Context, c *client.Client, secrets int) error {
+	for i := range secrets {
 		path := fmt.Sprintf("drill/%d/secret-%d", i%7, i)
 		for version := range 1 + i%3 {
 			_, err := c.SecretPut(ctx, api.SecretPutRequest{Path: path, Values: api.Values{

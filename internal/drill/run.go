@@ -23,15 +23,20 @@ type options struct {
 	programs string // a folder
 	secrets  int
 	only     string
+	project  string // of a cluster in containers; empty for clusters of processes
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	if len(args) > 0 && args[0] == "inside" {
+		return inside(ctx, args[1:], stdout, stderr)
+	}
 	var o options
 	flags := flag.NewFlagSet("drill", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.programs, "programs", "", "the folder that has the programs; they are built unless it is named")
 	flags.IntVar(&o.secrets, "secrets", 200, "how many secrets each cluster has")
 	flags.StringVar(&o.only, "only", "", "only the drills whose names contain this")
+	flags.StringVar(&o.project, "compose", "", "hold the drills of a cluster in containers, which has this name")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil
@@ -39,6 +44,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	case flags.NArg() > 0:
 		return fmt.Errorf("%q is one argument too many", flags.Arg(0))
+	}
+	if o.project != "" {
+		return runStack(ctx, o, stackDrills(), stdout, stderr)
 	}
 	if o.programs == "" {
 		dir, err := os.MkdirTemp("", "spike-drill-")

@@ -69,7 +69,7 @@ await() {
 # bring_up makes a new cluster, or helps one that lost its Keepers' memory. It returns
 # 1 where the data volume is empty and is to stay so.
 bring_up() {
-  await 60 "an answer from Nexus and all Keepers" answered_and_settled
+  await 180 "an answer from Nexus and all Keepers" answered_and_settled
   case $(field state) in
     uninitialized)
       if [ -z "$1" ]; then
@@ -86,7 +86,7 @@ bring_up() {
       die "the data volume is in an earlier state than the Keepers were told of, so nothing is served. Put the right data back, or accept what is lost: scripts/compose spike operator accept --help"
       ;;
   esac
-  await 60 "Nexus's opening, and each Keeper's getting its share" all_filled
+  await 180 "Nexus's opening, and each Keeper's getting its share" all_filled
   if [ -n "$made" ] || ! has_shards "$(field cluster)"; then export_shards; fi
 }
 

@@ -53,12 +53,15 @@ remove_dangling() {
   quietly docker image prune -f --filter "label=ist.spike.project=$project" || die "images that are not in use could not be removed."
 }
 
+# remove_images removes those that have our names, by whatever they were built, and
+# those that say that they are the project's.
 remove_images() {
-  local name
+  local name list=()
   for name in $images; do
-    if docker image inspect "$project/$name" >/dev/null 2>&1; then
-      quietly docker image rm "$project/$name" || die "the image $project/$name could not be removed."
-    fi
+    if docker image inspect "$project/$name" >/dev/null 2>&1; then list+=("$project/$name"); fi
   done
+  mapfile -t -O "${#list[@]}" list < <(docker image ls --filter "label=ist.spike.project=$project" --format '{{.Repository}}:{{.Tag}}' |
+    grep -v '<none>' | grep -vE "^$project/(${images// /|}):latest$")
+  [ ${#list[@]} -eq 0 ] || quietly docker image rm "${list[@]}" || die "images could not be removed."
   remove_dangling
 }
