@@ -70,10 +70,10 @@ func clone(t *testing.T, u user) *checkout {
 // them. The function that it returns is for when nothing is left to guard.
 func (c *checkout) guard(t *testing.T) (unguard func()) {
 	t.Helper()
-	const script = `read -r _; for dir in "$0"/.spike*; do SPIKE_LOCAL_DIR=$dir "$0/scripts/start" --stop; done`
+	const script = `shopt -s nullglob; read -r _; for dir in "$0"/.spike*; do SPIKE_LOCAL_DIR=$dir "$0/scripts/start" --stop; done`
 	// The test's context ends before its cleanup does.
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "/bin/bash", "-c", script, c.dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: c.credential()}
 	stdin, err := cmd.StdinPipe()
 	must(t, err, cmd.Start())
 	return func() {
@@ -273,6 +273,14 @@ func link(t *testing.T, from, to string, want func(string) bool) {
 	}))
 }
 
+// credential is the user's, or nil when that is who runs the tests.
+func (c *checkout) credential() *syscall.Credential {
+	if c.user.uid == os.Getuid() {
+		return nil
+	}
+	return &syscall.Credential{Uid: uint32(c.user.uid), Gid: nobody}
+}
+
 // run runs a program of the checkout as its user, with env in addition.
 func (c *checkout) run(ctx context.Context, t *testing.T, env []string, args ...string) Result {
 	t.Helper()
@@ -284,9 +292,7 @@ func (c *checkout) run(ctx context.Context, t *testing.T, env []string, args ...
 	cmd.Dir = c.dir
 	cmd.Env = slices.Concat([]string{"HOME=" + c.user.home, "PATH=" + c.path, "GOFLAGS=-buildvcs=false"}, c.user.env, env)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if c.user.uid != os.Getuid() {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(c.user.uid), Gid: nobody}}
-	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.credential()}
 	// This would wait for as long as anything that was started holds the pipes.
 	err := cmd.Run()
 	var exit *exec.ExitError

@@ -211,8 +211,23 @@ func TestStartRefuses(t *testing.T) {
 		wantText(t, l.start(t, 1, "--entries", "/no/such").Stderr, "--entries")
 		wantText(t, l.start(t, 1, "--unheard-of").Stderr, "--help")
 		wantText(t, l.start(t, 0, "--help").Stdout, "--entries", "--port", "--stop")
+		wantText(t, l.start(t, 1, "--stop", "--port", "21000").Stderr, "--stop goes alone")
 		wantText(t, l.start(t, 0, "--stop").Stdout, "Nothing of the cluster")
-		l.empty(t)
+		if _, err := os.Stat(l.dir); !os.IsNotExist(err) {
+			t.Errorf("a stop of nothing left a folder behind: %v", err)
+		}
+	})
+
+	t.Run("other ways to call it", func(t *testing.T) {
+		l := c.newLocal(t, "-called")
+		for name, r := range map[string]Result{
+			"sh":     l.run(t.Context(), t, nil, "/bin/sh", "scripts/start", "--help"),
+			"CDPATH": l.run(t.Context(), t, []string{"CDPATH=.:/"}, "/bin/bash", "scripts/start", "--help"),
+		} {
+			if r.Code != 0 || !strings.HasPrefix(r.Stdout, "Runs a SPIKE cluster") {
+				t.Errorf("%s: exit code %d\n%s%s", name, r.Code, r.Stdout, r.Stderr)
+			}
+		}
 	})
 }
 
@@ -270,28 +285,4 @@ func TestStartsAtOnce(t *testing.T) {
 	if n := len(l.processes(t)); n != len(members) {
 		t.Errorf("%d processes run", n)
 	}
-}
-
-// TestOwnEntries gives an identity to a program of the user's, and takes up
-// another list while the cluster runs.
-func TestOwnEntries(t *testing.T) {
-	t.Parallel()
-	l := clone(t, self(t)).newLocal(t, "")
-	entries := filepath.Join(l.checkout.dir, "mine.yaml")
-	must(t, os.WriteFile(entries, []byte("entries:\n  - {id: /mine, path: /usr/bin/true}\n"), 0o644))
-	l.start(t, 0, "--port", fmt.Sprint(l.port), "--entries", "mine.yaml")
-	pid := l.pid(t, "identity")
-	wantText(t, read(filepath.Join(l.dir, "log", "identity.log")), "entries=6")
-
-	l.kill(t, "identity")
-	l.start(t, 0)
-	if l.pid(t, "identity") == pid {
-		t.Error("the identity provider was not started anew")
-	}
-	if n := strings.Count(read(filepath.Join(l.dir, "log", "identity.log")), "entries=6"); n != 2 {
-		t.Errorf("after a restart the provider had the entries %d times of 2", n)
-	}
-	must(t, os.WriteFile(entries+".2", []byte("entries:\n  - {id: /x, path: /usr/bin/true}\n  - {id: /y, path: /usr/bin/true}\n"), 0o644))
-	l.start(t, 0, "--entries", entries+".2")
-	wantText(t, read(filepath.Join(l.dir, "log", "identity.log")), "entries=7")
 }

@@ -37,19 +37,23 @@ all_filled() { is_open && [ "$(holding share)" = 3 ]; }
 
 # bring_up makes a new cluster, or helps one that lost its Keepers' memory.
 bring_up() {
-  local shard shards=() older
+  local shard shards=() older begun began_ports
   await 20 "An answer from Nexus and all Keepers" all_answer
   await 20 "Nexus's unlocking by its Keepers" settled
   case $(field state) in
     uninitialized)
+      # From here on the root key may be in these processes alone, until it is on paper:
+      # a start that is cut off must leave them, and their ports.
+      begun=$started began_ports=$new_ports started="" new_ports=""
       say "Making a new cluster: spike operator init"
       pilot operator init >"$log/init.log" 2>&1 || {
         cat "$log/init.log" >&2
-        die "the cluster could not be initialized."
+        if look && [ "$(field state)" = uninitialized ]; then
+          started=$begun new_ports=$began_ports
+          die "the cluster could not be initialized."
+        fi
+        die "whether the cluster was initialized is not known. What was begun still runs: $again goes on from there, $again --stop ends it."
       }
-      # From here on the root key is in these processes alone until it is on paper:
-      # a start that is cut off must leave them, and their ports.
-      started="" new_ports=""
       # Only now is it certain that these are of no use to this store.
       if [ -e "$recover" ]; then
         older=$recover.older.$(date +%Y%m%d%H%M%S)
@@ -100,7 +104,8 @@ bring_up() {
   if ! [ -e "$recover" ]; then
     pilot operator recover --dir "$recover" >"$log/recover.log" 2>&1 || {
       cat "$log/recover.log" >&2
-      die "the recovery shards could not be written to $recover."
+      started=""
+      die "the recovery shards could not be written to $recover; the lines above say why. The cluster runs, and its root key is in its memory alone: put that right, and $again writes them."
     }
   fi
 }
@@ -130,7 +135,7 @@ show_cluster() {
   for member in $members; do
     where="https://127.0.0.1:$(port_of "$member")"
     [ "$member" != identity ] || where="unix://$socket"
-    printf '  %-9s %-34s pid %s\n' "$member" "$where" "$(pid_of "$member")"
+    say "$(printf '  %-9s %-34s pid %s' "$member" "$where" "$(pid_of "$member")")"
   done
   say "  data      $data"
   say "  recovery  $recover"
@@ -141,7 +146,7 @@ show_next() {
   local pairs
   pairs=$(printf ' %q' "SPIFFE_ENDPOINT_SOCKET=unix://$socket" \
     "SPIKE_NEXUS_API_URL=https://127.0.0.1:$(port_of nexus)" "SPIKE_TRUST_ROOT=spike.ist" "SPIKE_PILOT_RECOVERY_DIR=$recover")
-  cat <<TEXT
+  cat <<TEXT || true
 
 In each shell, once:
 
@@ -154,6 +159,6 @@ Then, for example:
   spike operator status
 
 If a process dies, scripts/start starts it again; a killed Nexus gets its root key
-back from the Keepers by itself. The end of it all: scripts/start --stop
+back from the Keepers by itself. The end of it all: $again --stop
 TEXT
 }

@@ -21,7 +21,7 @@ port_of() {
 runs_copy() {
   local exe
   [ "/proc/$1/exe" -ef "$bin/$2" ] && return 0
-  exe=$(readlink "/proc/$1/exe" 2>/dev/null) && [ "$exe" = "$bin/$2 (deleted)" ]
+  exe=$(readlink "/proc/$1/exe" 2>/dev/null) && [ "$exe" = "$bin/$2 (deleted)" ] && is_ours "$1"
 }
 
 # pid_of prints the pid of a member that is alive.
@@ -34,22 +34,31 @@ pid_of() {
 alive() { pid_of "$1" >/dev/null; }
 
 # leftovers prints "PID PROGRAM" for servers that a start of this folder has begun
-# and no pid file knows: what is left of a start that was killed.
+# and no pid file knows: what is left of a start that was killed, or of a folder that
+# was removed.
 leftovers() {
-  local exe pid program member known=" "
+  local exe pid program member known=" " names
   for member in $members; do
     known+="$(pid_of "$member" || true) "
   done
+  names=$(find /proc/[0-9]*/exe -maxdepth 0 -printf '%p %l\n' 2>/dev/null)$'\n' || true
   for exe in /proc/[0-9]*/exe; do
     pid=${exe#/proc/} pid=${pid%/exe}
     case $known in *" $pid "*) continue ;; esac
     for program in identity keeper nexus; do
-      if [ "$exe" -ef "$bin/$program" ] &&
-        grep -qzxF "SPIKE_LOCAL_CLUSTER=$local" "/proc/$pid/environ" 2>/dev/null; then
+      if { [ "$exe" -ef "$bin/$program" ] || [[ $names == *"$exe $bin/$program (deleted)"$'\n'* ]]; } && is_ours "$pid"; then
         printf '%s %s\n' "$pid" "$program"
       fi
     done
   done
+}
+
+# is_ours says whether a start of this folder, by this user, has begun the process. Of
+# a file that was removed there is but the name, and in a container the same name may
+# be that of another file.
+is_ours() {
+  [ -O "/proc/$1" ] && [ "/proc/$1/ns/mnt" -ef /proc/self/ns/mnt ] &&
+    grep -qzxF "SPIKE_LOCAL_CLUSTER=$local" "/proc/$1/environ" 2>/dev/null
 }
 
 # end stops processes, given as "NAME PID" lines: a polite signal first, and
@@ -76,14 +85,25 @@ ended() {
   done <<<"$1"
 }
 
+exit_on_signals() {
+  trap 'exit 129' HUP
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+}
+
 # launch starts a member in a session of its own, with nothing of the caller's
 # but its environment: it outlives the shell, and holds none of its pipes.
 launch() {
-  local member=$1 program out fd
+  local member=$1 program out fd signalled="" noted=1
   shift
   program=$(program_of "$member")
   out=$log/$member.log
   [ "$member" != nexus ] || out=$log/audit.log
+  started+=" $member"
+  # A signal waits until the process can be recognized, and so ended again.
+  trap 'signalled=129' HUP
+  trap 'signalled=130' INT
+  trap 'signalled=143' TERM
   (
     cd /
     exec </dev/null >>"$out" 2>>"$log/$member.log"
@@ -93,19 +113,22 @@ launch() {
     done
     exec setsid env "${common[@]}" "$@"
   ) &
-  printf '%s\n' "$!" >"$run/$member.pid"
-  started+=" $member"
+  printf '%s\n' "$!" >"$run/$member.pid" || noted=""
   # Until it has become that program, it does not count as alive.
-  for _ in $(seq 200); do
-    if runs_copy "$!" "$program" || ! kill -0 "$!" 2>/dev/null; then return 0; fi
+  for _ in $(seq 6000); do
+    if runs_copy "$!" "$program" || ! kill -0 "$!" 2>/dev/null; then break; fi
     sleep 0.01
   done
+  exit_on_signals
+  [ -z "$signalled" ] || exit "$signalled"
+  [ -n "$noted" ] || die "$run/$member.pid could not be written; the line above says why."
 }
 
 launch_member() {
   local peers="" keeper entry args=()
   case $1 in
     identity)
+      drop_other_entries
       for entry in "$config/local.yaml" "${entries[@]}"; do args+=(--entries "$entry"); done
       launch identity "$bin/identity" run "${args[@]}"
       ;;
