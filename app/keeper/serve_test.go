@@ -47,7 +47,7 @@ func TestLife(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := client.Erase(ctx, held.Instance, nil); !errors.Is(err, keeper.ErrHoldsShare) {
+	if err := client.Erase(ctx, held.Instance, &first.Tag, nil); !errors.Is(err, keeper.ErrHoldsShare) {
 		t.Errorf("erase without a signature: %v", err)
 	}
 	again, err := client.Held(ctx)

@@ -38,6 +38,9 @@ func (w *world) safekeep(route string, r *http.Request) (any, error) {
 				if index > len(res.Keepers) {
 					return api.OperatorKeeperResponse{}, api.ErrBadRequest
 				}
+				res.Replaced = append(res.Replaced, api.ReplacedKeeper{
+					Index: index, URL: res.Keepers[index-1], Erased: true, Detail: "its share is erased",
+				})
 				res.Keepers[index-1] = url
 			}
 			return res, nil

@@ -115,10 +115,21 @@ type OperatorKeeperRequest struct {
 }
 
 // OperatorKeeperResponse has the URLs of all Keepers, by index from 1: what the
-// setting SPIKE_NEXUS_KEEPER_PEERS should be.
+// setting SPIKE_NEXUS_KEEPER_PEERS should be; and what became of those that were
+// replaced.
 type OperatorKeeperResponse struct {
-	Keepers []string `json:"keepers,omitempty"`
-	Err     Code     `json:"err,omitempty"`
+	Keepers  []string         `json:"keepers,omitempty"`
+	Replaced []ReplacedKeeper `json:"replaced,omitempty"`
+	Err      Code             `json:"err,omitempty"`
+}
+
+// ReplacedKeeper is a Keeper whose place another has. It has no share any more when
+// it is erased; Detail is a sentence for people either way.
+type ReplacedKeeper struct {
+	Index  int    `json:"index"`
+	URL    string `json:"url"`
+	Erased bool   `json:"erased"`
+	Detail string `json:"detail"`
 }
 
 // SetErr makes the answer one that failed.

@@ -178,36 +178,33 @@ func everythingLost(ctx context.Context, f *field) (time.Duration, error) {
 }
 
 // keeperReplaced: one is gone for good, and another at another place has its share.
+// Then one that still runs is replaced, and keeps nothing of what it had.
 func keeperReplaced(ctx context.Context, f *field) (time.Duration, error) {
 	c := f.cluster()
 	if err := c.Keeper(3).Kill(); err != nil {
 		return 0, err
 	}
 	began := time.Now()
-	// The same program at the same port, under another name.
-	url := *c.KeeperURL(3)
-	url.Host = "localhost:" + url.Port()
-	if err := c.Keeper(3).Start(); err != nil {
-		return 0, err
-	}
-	for {
-		r, err := c.Spike(ctx, "operator", "keeper", "replace", "3", url.String())
-		if err != nil {
-			return 0, err
-		}
-		if r.Code == 0 {
-			break
-		}
-		const notReady = 5 // it has not started yet
-		if r.Code != notReady || time.Since(began) > time.Minute {
-			return 0, fmt.Errorf("spike operator keeper replace: exit code %d:\n%s", r.Code, r.Stderr)
-		}
-	}
-	if _, err := c.WaitHealthy(ctx); err != nil {
+	fourth, err := f.replace(ctx, 3)
+	if err != nil {
 		return 0, err
 	}
 	took := time.Since(began)
-	peers := []string{c.KeeperURL(1).String(), c.KeeperURL(2).String(), url.String()}
+	fifth, err := f.replace(ctx, 2)
+	if err != nil {
+		return took, err
+	}
+	held, err := c.Held(ctx, 2)
+	if err != nil {
+		return took, err
+	}
+	if held.Active != nil || held.Pending != nil {
+		held.Wipe()
+		return took, errors.New("a Keeper that was replaced while it ran has kept its share")
+	}
+	if err := c.Keeper(2).Stop(); err != nil {
+		return took, err
+	}
 	// As before, it would be told that it has another list than the cluster.
 	if err := errors.Join(c.Nexus().Kill(), c.Nexus().Start()); err != nil {
 		return took, err
@@ -219,11 +216,40 @@ func keeperReplaced(ctx context.Context, f *field) (time.Duration, error) {
 	if exit == nil {
 		return took, errors.New("a start with another list of Keepers is taken for a success")
 	}
+	peers := []string{c.KeeperURL(1).String(), c.KeeperURL(fifth).String(), c.KeeperURL(fourth).String()}
 	if err := c.Nexus().Start("SPIKE_NEXUS_KEEPER_PEERS=" + strings.Join(peers, ",")); err != nil {
 		return took, err
 	}
 	_, err = c.WaitHealthy(ctx)
 	return took, err
+}
+
+// replace starts another Keeper and puts it in the place of one.
+func (f *field) replace(ctx context.Context, index int) (int, error) {
+	c := f.cluster()
+	number, err := c.AddKeeper()
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if err := c.Keeper(number).Start(); err != nil {
+		return 0, err
+	}
+	for {
+		r, err := c.Spike(ctx, "operator", "keeper", "replace", fmt.Sprint(index), c.KeeperURL(number).String())
+		if err != nil {
+			return 0, err
+		}
+		if r.Code == 0 {
+			break
+		}
+		const notReady = 5 // it has not started yet
+		if r.Code != notReady || time.Since(began) > time.Minute {
+			return 0, fmt.Errorf("spike operator keeper replace: exit code %d:\n%s", r.Code, r.Stderr)
+		}
+	}
+	_, err = c.WaitHealthy(ctx)
+	return number, err
 }
 
 // oldDatabase: an earlier copy is noticed and not served, until somebody accepts

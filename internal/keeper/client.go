@@ -78,9 +78,9 @@ func (c *Client) Promote(ctx context.Context, keyID, instance string, sign Signe
 	return c.send(ctx, PathPromote, &promoteRequest{KeyID: keyID, Signature: signature})
 }
 
-// Erase empties the Keeper.
-func (c *Client) Erase(ctx context.Context, instance string, sign Signer) error {
-	signature, err := signed(sign, EraseMessage(instance))
+// Erase empties the Keeper, whose active share is the one that tag is of.
+func (c *Client) Erase(ctx context.Context, instance string, tag *Tag, sign Signer) error {
+	signature, err := signed(sign, EraseMessage(instance, tag))
 	if err != nil {
 		return c.errorf(PathErase, err)
 	}

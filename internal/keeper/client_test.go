@@ -112,7 +112,7 @@ func TestAnswersNotUnderstood(t *testing.T) {
 	} {
 		status, content = a.status, a.content
 		_, err := c.Held(t.Context())
-		for call, err := range map[string]error{"held": err, "erase": c.Erase(t.Context(), "i", nil)} {
+		for call, err := range map[string]error{"held": err, "erase": c.Erase(t.Context(), "i", &keeper.Tag{}, nil)} {
 			if !errors.Is(err, keeper.ErrProtocol) {
 				t.Errorf("%s, %d %.20s: got %v", call, a.status, a.content, err)
 			}

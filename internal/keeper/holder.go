@@ -19,10 +19,10 @@ var errClosed = errors.New("the holder is closed")
 // overwritten, and made active, without a signature. It logs each change;
 // refusals it only returns.
 type Holder struct {
-	instance string
-	log      *slog.Logger
+	log *slog.Logger
 
 	mu              sync.Mutex
+	instance        string
 	active, pending *slot
 	anchor          *Anchor // never without an active share of its cluster
 	closed          bool
@@ -36,14 +36,22 @@ type slot struct {
 
 // NewHolder returns an empty Holder.
 func NewHolder(log *slog.Logger) *Holder {
+	return &Holder{instance: newInstance(), log: log}
+}
+
+func newInstance() string {
 	random := make([]byte, 16)
 	// crypto/rand.Read never fails; it ends the program instead.
 	_, _ = rand.Read(random)
-	return &Holder{instance: hex.EncodeToString(random), log: log}
+	return hex.EncodeToString(random)
 }
 
-// Instance is what signatures for this Holder are bound to.
-func (h *Holder) Instance() string { return h.instance }
+// Instance is what signatures for this Holder are bound to, until it is erased.
+func (h *Holder) Instance() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.instance
+}
 
 // Contribute puts a share into the pending slot. The share that is active
 // already is taken as done.
@@ -105,11 +113,16 @@ func (h *Holder) Promote(keyID string, signature []byte) error {
 	return nil
 }
 
-// Erase empties the Keeper, as its restart would.
+// Erase empties the Keeper, as its restart would: under a new instance, so that no
+// signature made before it is good for anything after it.
 func (h *Holder) Erase(signature []byte) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err := h.allowedLocked(EraseMessage(h.instance), signature); err != nil {
+	var of Tag // without an active share, nobody's signature is looked at
+	if h.active != nil {
+		of = h.active.tag
+	}
+	if err := h.allowedLocked(EraseMessage(h.instance, &of), signature); err != nil {
 		return err
 	}
 	if h.active == nil && h.pending == nil {
@@ -120,7 +133,8 @@ func (h *Holder) Erase(signature []byte) error {
 		attrs = append(attrs, h.active.tag.attrs()...)
 	}
 	h.wipeLocked()
-	h.log.Info("shares erased", attrs...)
+	h.instance = newInstance()
+	h.log.Info("shares erased", append(attrs, "instance", h.instance)...)
 	return nil
 }
 

@@ -108,7 +108,10 @@ func TestSlots(t *testing.T) {
 	}
 	operations := map[string]operation{
 		"contribute a": contribute(a), "contribute b": contribute(b), "promote a": promote(a), "promote b": promote(b),
-		"erase": {keeper.EraseMessage, func(h *keeper.Holder, signature []byte) error { return h.Erase(signature) }},
+		"erase": {
+			func(instance string) []byte { return keeper.EraseMessage(instance, &a.share.Tag) },
+			func(h *keeper.Holder, signature []byte) error { return h.Erase(signature) },
+		},
 	}
 	signatures := map[string]func(operation, *keeper.Holder) []byte{
 		"good":               func(o operation, h *keeper.Holder) []byte { return ed25519.Sign(a.private, o.message(h.Instance())) },
@@ -208,8 +211,33 @@ func TestReplay(t *testing.T) {
 	if err := h.Contribute(&d.share, contribute); !errors.Is(err, keeper.ErrSignature) {
 		t.Errorf("got %v", err)
 	}
-	if err := h.Erase(ed25519.Sign(a.private, keeper.EraseMessage(h.Instance()))); !errors.Is(err, keeper.ErrSignature) {
+	if err := h.Erase(ed25519.Sign(a.private, keeper.EraseMessage(h.Instance(), &a.share.Tag))); !errors.Is(err, keeper.ErrSignature) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestEraseIsOfOneShare: a signature to erase is good once, for the share that it
+// names, and for nothing that the Keeper came to hold instead.
+func TestEraseIsOfOneShare(t *testing.T) {
+	a := newKey("a")
+	second := a.share
+	second.Tag.Index++
+	h := newHolder(t)
+	do(t, h.Contribute(&a.share, nil), h.Promote(a.id(), nil))
+	before := h.Instance()
+	erase := ed25519.Sign(a.private, keeper.EraseMessage(before, &a.share.Tag))
+	wrong := ed25519.Sign(a.private, keeper.EraseMessage(before, &second.Tag))
+	if err := h.Erase(wrong); !errors.Is(err, keeper.ErrSignature) || state(t, h) != "a-" {
+		t.Errorf("for another index: %v, %s", err, state(t, h))
+	}
+	// A request that was sent twice is no mistake.
+	do(t, h.Erase(erase), h.Erase(erase))
+	if state(t, h) != "--" || h.Instance() == before {
+		t.Errorf("after an erase it is %s, and %s as before", state(t, h), h.Instance())
+	}
+	do(t, h.Contribute(&a.share, nil), h.Promote(a.id(), nil))
+	if err := h.Erase(erase); !errors.Is(err, keeper.ErrSignature) || state(t, h) != "a-" {
+		t.Errorf("once more, after it was filled again: %v, %s", err, state(t, h))
 	}
 }
 
@@ -355,7 +383,7 @@ func TestAnchorAndPromote(t *testing.T) {
 	if held.Anchor != nil {
 		t.Errorf("after a change of the cluster: %v", held.Anchor)
 	}
-	do(t, h.SetAnchor(foreign.anchor(0, 1, 1)), h.Erase(ed25519.Sign(foreign.private, keeper.EraseMessage(h.Instance()))))
+	do(t, h.SetAnchor(foreign.anchor(0, 1, 1)), h.Erase(ed25519.Sign(foreign.private, keeper.EraseMessage(h.Instance(), &foreign.share.Tag))))
 	held, err = h.Held()
 	do(t, err)
 	if held.Anchor != nil || held.Active != nil {
@@ -413,7 +441,8 @@ func TestMessagesDiffer(t *testing.T) {
 		"contribute a": keeper.ContributeMessage("i", &a), "contribute b": keeper.ContributeMessage("i", &b),
 		"contribute a, j": keeper.ContributeMessage("j", &a), "promote": keeper.PromoteMessage("i", "k"),
 		"promote, shifted": keeper.PromoteMessage("ik", ""), "promote, shifted back": keeper.PromoteMessage("", "ik"),
-		"erase": keeper.EraseMessage("i"), "erase j": keeper.EraseMessage("j"), "anchor": shifted,
+		"erase": keeper.EraseMessage("i", &a.Tag), "erase j": keeper.EraseMessage("j", &a.Tag), "erase b": keeper.EraseMessage("i", &b.Tag),
+		"erase another index": keeper.EraseMessage("i", &keeper.Tag{KeyID: a.Tag.KeyID, Index: a.Tag.Index + 1}), "anchor": shifted,
 		"anchor, swapped": keeper.AnchorMessage(keeper.Anchor{Cluster: "c", Epoch: 2, Sequence: 1, MAC: []byte{3}}),
 	} {
 		if before, ok := messages[string(m)]; ok {

@@ -43,9 +43,11 @@ func PromoteMessage(instance, keyID string) []byte {
 	return part(begin(labelPromote, instance), keyID)
 }
 
-// EraseMessage is what is signed to empty a Keeper.
-func EraseMessage(instance string) []byte {
-	return begin(labelErase, instance)
+// EraseMessage is what is signed to empty a Keeper of the share that t is of. A
+// Keeper that came to hold another one meanwhile keeps that.
+func EraseMessage(instance string, t *Tag) []byte {
+	m := part(begin(labelErase, instance), t.KeyID)
+	return number(m, uint64(t.Index))
 }
 
 // AnchorMessage is what is signed of an anchor: all but the signature. It names

@@ -154,8 +154,9 @@ func (a *Anchor) Compare(b *Anchor) int {
 
 // Held is what a Keeper holds. A slot that is empty is nil.
 type Held struct {
-	// Instance is random per Keeper process. Signatures are bound to it, so that
-	// one that a Keeper was sent is worth nothing at another, or after a restart.
+	// Instance is random per Keeper process, and another one after an erase.
+	// Signatures are bound to it, so that one that a Keeper was sent is worth
+	// nothing at another, or after a restart.
 	Instance        string
 	Active, Pending *Share
 	Anchor          *Anchor

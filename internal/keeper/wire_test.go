@@ -187,9 +187,9 @@ func TestBothEnds(t *testing.T) {
 		"contribute, badly signed": {c.Contribute(ctx, newKey("d").share, held.Instance, b.sign), keeper.ErrSignature},
 		"promote, unsigned":        {c.Promote(ctx, b.id(), held.Instance, nil), keeper.ErrHoldsShare},
 		"promote, other instance":  {c.Promote(ctx, b.id(), "another", a.sign), keeper.ErrSignature},
-		"erase, unsigned":          {c.Erase(ctx, held.Instance, nil), keeper.ErrHoldsShare},
-		"erase, badly signed":      {c.Erase(ctx, held.Instance, b.sign), keeper.ErrSignature},
-		"signer that fails":        {c.Erase(ctx, held.Instance, func([]byte) ([]byte, error) { return nil, failing }), failing},
+		"erase, unsigned":          {c.Erase(ctx, held.Instance, &a.share.Tag, nil), keeper.ErrHoldsShare},
+		"erase, badly signed":      {c.Erase(ctx, held.Instance, &a.share.Tag, b.sign), keeper.ErrSignature},
+		"signer that fails":        {c.Erase(ctx, held.Instance, &a.share.Tag, func([]byte) ([]byte, error) { return nil, failing }), failing},
 		"anchor, badly signed":     {c.Anchor(ctx, b.anchor(1, 1, 1)), keeper.ErrSignature},
 		"anchor, foreign":          {c.Anchor(ctx, foreign.anchor(1, 1, 1)), keeper.ErrForeign},
 		"anchor, conflict":         {c.Anchor(ctx, a.anchor(1, 1<<63+1, 4)), keeper.ErrAnchorConflict},
@@ -205,7 +205,7 @@ func TestBothEnds(t *testing.T) {
 	if !strings.Contains(p.log.String(), "level=ERROR") {
 		t.Error("an anchor's conflict was not logged loudly")
 	}
-	do(t, c.Promote(ctx, b.id(), held.Instance, a.sign), c.Erase(ctx, held.Instance, b.sign))
+	do(t, c.Promote(ctx, b.id(), held.Instance, a.sign), c.Erase(ctx, held.Instance, &b.share.Tag, b.sign))
 	if got := state(t, p.holder); got != "--" {
 		t.Errorf("got %s", got)
 	}

@@ -47,6 +47,10 @@ type Manager struct {
 	initing chan struct{} // holds a token while nobody initializes or loads
 	loaded  chan struct{} // closed once a backup was loaded
 	moved   chan struct{} // holds a token when Keepers were replaced
+	ended   chan struct{} // closed when Run has ended
+	// replacing holds a token while nobody replaces Keepers, or erases one that
+	// was replaced.
+	replacing chan struct{}
 
 	restore collection
 
@@ -55,6 +59,7 @@ type Manager struct {
 	kicks   map[string]chan struct{} // by Keeper's host:port
 	seen    map[string]sighting      // by Keeper's URL: as it was last seen
 	told    map[string]keeper.Anchor // by Keeper's URL: the anchor that it was last seen to hold
+	retired []*retired               // Keepers that were replaced and are to be erased
 }
 
 // New returns a manager that does nothing in the background until Run.
@@ -63,16 +68,23 @@ func New(c Config) *Manager {
 		config: c, vault: c.Vault, log: c.Log, started: time.Now(),
 		kicks: map[string]chan struct{}{}, initing: make(chan struct{}, 1), seen: map[string]sighting{},
 		told: map[string]keeper.Anchor{}, loaded: make(chan struct{}), moved: make(chan struct{}, 1),
+		ended: make(chan struct{}), replacing: make(chan struct{}, 1),
 	}
 	m.initing <- struct{}{}
+	m.replacing <- struct{}{}
 	for _, k := range c.Keepers {
-		m.addLocked(k)
+		m.add(k)
 	}
 	return m
 }
 
-// addLocked makes a Keeper one of those that the manager speaks to.
-func (m *Manager) addLocked(k *keeper.Client) {
+// add makes a Keeper one of those that the manager speaks to.
+func (m *Manager) add(k *keeper.Client) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if slices.ContainsFunc(m.keepers, func(other *keeper.Client) bool { return other.URL().String() == k.URL().String() }) {
+		return
+	}
 	m.keepers = append(m.keepers, k)
 	if at := address(k); m.kicks[at] == nil {
 		m.kicks[at] = make(chan struct{}, 1)
@@ -106,6 +118,7 @@ func (m *Manager) Ended(address string) {
 // Run recovers the root key when the vault is locked, and tends the Keepers once
 // it is open. It returns when ctx ends.
 func (m *Manager) Run(ctx context.Context) {
+	defer close(m.ended)
 	defer m.restore.drop()
 	if m.vault.Header() == nil {
 		select {
@@ -127,7 +140,8 @@ func (m *Manager) Run(ctx context.Context) {
 	}
 }
 
-// tendAll tends the Keepers until ctx ends or some of them are replaced.
+// tendAll tends the Keepers until ctx ends or some of them are replaced, and
+// dismisses those that were.
 func (m *Manager) tendAll(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -136,6 +150,9 @@ func (m *Manager) tendAll(ctx context.Context) {
 			wg.Go(func() { m.tend(ctx, i+1, k) })
 			wg.Go(func() { m.tell(ctx, k) })
 		}
+	}
+	for _, r := range m.retiring() {
+		wg.Go(func() { m.dismiss(ctx, r) })
 	}
 	select {
 	case <-ctx.Done():

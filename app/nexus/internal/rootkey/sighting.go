@@ -16,6 +16,7 @@ type sighting struct {
 	reachable bool
 	holds     string // one of the api.Holds constants
 	detail    string // a sentence for people where something is wrong
+	instance  string // the process's name for itself, when it last answered
 	at        time.Time
 }
 
@@ -30,7 +31,7 @@ func (m *Manager) look(ctx context.Context, index int, k *keeper.Client) (keeper
 			s.detail = "it answers, but not as a Keeper should; see Nexus's log for the reason"
 		}
 	} else {
-		s.reachable = true
+		s.reachable, s.instance = true, held.Instance
 		s.holds, s.detail = judge(m.vault.Header(), index, &held)
 		m.noteAnchor(k, held.Anchor)
 	}
@@ -45,6 +46,9 @@ func (m *Manager) note(k *keeper.Client, s sighting, err error) {
 	url := k.URL().String()
 	m.mu.Lock()
 	before, known := m.seen[url]
+	if err != nil {
+		s.instance = before.instance
+	}
 	m.seen[url] = s
 	m.mu.Unlock()
 	if known && before.holds == s.holds && before.reachable == s.reachable {
@@ -58,6 +62,13 @@ func (m *Manager) note(k *keeper.Client, s sighting, err error) {
 	default:
 		m.log.Info("a Keeper answers", "keeper", url, "holds", s.holds)
 	}
+}
+
+// instanceAt returns the name of the process that last answered at a URL, or "".
+func (m *Manager) instanceAt(url string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.seen[url].instance
 }
 
 // judge says what a Keeper holds, measured against our own header: what arrives

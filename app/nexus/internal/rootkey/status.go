@@ -55,6 +55,9 @@ func (m *Manager) status(ctx context.Context) api.OperatorStatusResponse {
 		res.Reason += "; no share belongs to " + strings.Join(res.Unassigned, ", ") +
 			" of SPIKE_NEXUS_KEEPER_PEERS: assign them with spike operator keeper replace, or correct the setting"
 	}
+	if left := m.leftovers(); left != "" {
+		res.Reason += "; " + left
+	}
 	return res
 }
 

@@ -33,6 +33,11 @@ INDEX of "spike operator status" is the one at URL. Nexus gives it the share of 
 index. It must answer, and hold nothing or that very share; nothing is changed
 otherwise.
 
+The Keeper before loses its share once the new one has it. One that cannot be
+reached keeps it until that process ends; Nexus tries on until it is restarted, and
+status says so meanwhile. When all Keepers are replaced at once, those before are
+left alone: they may serve the same cluster at another place.
+
 Nexus is not restarted by this, and its setting SPIKE_NEXUS_KEEPER_PEERS must name
 the same Keepers before its next start. The command prints what it has to be.
 
@@ -69,10 +74,12 @@ func (a *app) replaceKeepers(ctx context.Context, urls map[int]string) error {
 		_, err := fmt.Fprintf(w, "SPIKE_NEXUS_KEEPER_PEERS=%s\n", render.Clean(strings.Join(res.Keepers, ",")))
 		return err
 	})
+	for _, k := range res.Replaced {
+		a.tell("The one that was Keeper %d, at %s: %s.", k.Index, render.Clean(k.URL), render.Clean(k.Detail))
+	}
 	a.tell(`
-Nexus gives each its share now; see it with: spike operator status
-Before Nexus's next start, set its SPIKE_NEXUS_KEEPER_PEERS to the line above.
-End a Keeper that was replaced, if it still runs: it forgets its share with that.`)
+See that each has its share: spike operator status
+Before Nexus's next start, set its SPIKE_NEXUS_KEEPER_PEERS to the line above.`)
 	return despite("The Keepers were replaced.", err)
 }
 
