@@ -1,7 +1,6 @@
 package clustertest
 
 import (
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -12,23 +11,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spiffe/spike/internal/doctest"
 )
 
-// The documentation is run. In README.md and docs:
-//
-//	sh      is a command for bash; a page's commands run in one shell, in order
-//	output  is what the commands before it print; … stands for anything in a line,
-//	        and a line that is only … for any lines
-//
-// Spaces count as one. Every other kind of block is not run; one of no kind is
-// refused, so that none escapes by a slip.
-
-// docBlock is a fenced block of a page.
-type docBlock struct {
-	line int // of its fence, from 1
-	kind string
-	text string
-}
+// The documentation is run: see package doctest.
 
 // docPages lists the pages in the order in which they are run: the README as a
 // new user would, then the others, against the cluster that runs by then. Pages
@@ -55,100 +42,17 @@ func docReader(t *testing.T) user {
 	return user{name: "reader", uid: os.Getuid(), home: home}
 }
 
-func docBlocks(text string) (blocks []docBlock, err error) {
-	var open *docBlock
-	number := 0
-	for line := range strings.Lines(text) {
-		number++
-		kind, fence := strings.CutPrefix(strings.TrimSpace(line), "```")
-		switch {
-		case open == nil && fence:
-			open = &docBlock{line: number, kind: kind}
-		case open != nil && fence:
-			blocks, open = append(blocks, *open), nil
-		case open != nil:
-			open.text += line
-		}
-	}
-	if open != nil {
-		return nil, fmt.Errorf("line %d: the block has no end", open.line)
-	}
-	for i, b := range blocks {
-		switch {
-		case b.kind == "":
-			return nil, fmt.Errorf("line %d: the block has no kind: sh, output, text, …", b.line)
-		case b.kind == "output" && (i == 0 || blocks[i-1].kind != "sh"):
-			return nil, fmt.Errorf("line %d: no command stands before this output", b.line)
-		}
-	}
-	return blocks, nil
-}
-
 // docRun runs a page's commands and returns what is wrong with them. plain turns
 // what they printed into what a reader would see.
 func docRun(t *testing.T, c *checkout, env []string, page, text string, plain func(string) string) error {
 	t.Helper()
-	blocks, err := docBlocks(text)
-	if err != nil {
-		return fmt.Errorf("%s: %w", page, err)
-	}
-	outputs := t.TempDir()
-	var script strings.Builder
-	for i, b := range blocks {
-		if b.kind == "sh" {
-			fmt.Fprintf(&script, "exec >'%s/%d' 2>&1\n%s", outputs, i, b.text)
-		}
-	}
-	file := filepath.Join(outputs, "page.sh")
-	must(t, os.WriteFile(file, []byte(script.String()), 0o600))
-	result := c.run(t.Context(), t, env, "/bin/bash", "-eu", file)
-
-	last, printed := -1, map[int]string{}
-	for i, b := range blocks {
-		content, err := os.ReadFile(filepath.Join(outputs, strconv.Itoa(i)))
-		if b.kind == "sh" && err == nil {
-			last, printed[i] = i, plain(string(content))
-		}
-	}
-	if result.Code != 0 {
-		if last < 0 {
-			return fmt.Errorf("%s: bash cannot read its commands: %s", page, result.Stderr)
-		}
-		return fmt.Errorf("%s:%d: the exit code is %d:\n%s\n%s", page, blocks[last].line, result.Code, blocks[last].text, printed[last])
-	}
-	for i, b := range blocks {
-		if b.kind == "output" && !docMatches(b.text, printed[i-1]) {
-			return fmt.Errorf("%s:%d: this should be printed:\n%s\nand this was:\n%s", page, b.line, b.text, printed[i-1])
-		}
-	}
-	return nil
-}
-
-func docMatches(want, got string) bool {
-	var pattern strings.Builder
-	for _, line := range docLines(want) {
-		if line == "…" {
-			pattern.WriteString(`(.*\n)*?`)
-			continue
-		}
-		parts := strings.Split(line, "…")
-		for i := range parts {
-			parts[i] = regexp.QuoteMeta(parts[i])
-		}
-		pattern.WriteString(strings.Join(parts, ".*") + `\n`)
-	}
-	lines := strings.Join(docLines(got), "\n") + "\n"
-	return regexp.MustCompile(`\A` + pattern.String() + `\z`).MatchString(lines)
-}
-
-// docLines are the lines of a text with single spaces, without empty ones at its
-// ends.
-func docLines(text string) []string {
-	var lines []string
-	for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
-		lines = append(lines, strings.Join(strings.Fields(line), " "))
-	}
-	return lines
+	return doctest.Run(doctest.Page{
+		Name: page, Text: text, Kind: doctest.Local, Folder: t.TempDir(), Plain: plain,
+		Bash: func(script string) (int, string, error) {
+			r := c.run(t.Context(), t, env, "/bin/bash", "-eu", script)
+			return r.Code, r.Stderr, nil
+		},
+	})
 }
 
 // TestDocCommands runs every command of the documentation in a fresh clone.
@@ -179,33 +83,6 @@ func TestDocCommands(t *testing.T) {
 		if err := docRun(t, l.checkout, env, page, text, plain); err != nil {
 			t.Fatal(err)
 		}
-	}
-}
-
-// TestDocRunNotices has pages that must not pass.
-func TestDocRunNotices(t *testing.T) {
-	t.Parallel()
-	c := &checkout{dir: t.TempDir(), user: docReader(t), path: os.Getenv("PATH")}
-	same := func(s string) string { return s }
-	for name, text := range map[string]string{
-		"a command that fails":      "```sh\ntrue\n```\n\n```sh\necho before\nfalse\ntrue\n```\n",
-		"a command in a pipe":       "```sh\nset -o pipefail\nfalse | cat\n```\n",
-		"an unset variable":         "```sh\necho $not_there\n```\n",
-		"a word that is no command": "```sh\nspike-frobnicate\n```\n",
-		"other output":              "```sh\necho one\n```\n```output\ntwo\n```\n",
-		"a missing line":            "```sh\necho one\n```\n```output\none\ntwo\n```\n",
-		"a line too many":           "```sh\necho one; echo two\n```\n```output\none\n```\n",
-		"output of nothing":         "```output\none\n```\n",
-		"no kind":                   "```\ntrue\n```\n",
-		"no end":                    "```sh\ntrue\n",
-	} {
-		if docRun(t, c, nil, "page", text, same) == nil {
-			t.Errorf("%s was not noticed", name)
-		}
-	}
-	good := "```sh\na=1\n```\nText.\n```sh\necho \"$a  2 $RANDOM\"; printf 'x\\ny\\nend'; echo >&2\n```\n```output\n1 2 …\n…\nend\n```\n```text\nfalse\n```\n"
-	if err := docRun(t, c, nil, "page", good, same); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -309,7 +186,7 @@ func TestDocSettings(t *testing.T) {
 	for _, row := range docTable(docSection(t, page, "## Exit codes")) {
 		written = append(written, row[0]+" "+row[1])
 	}
-	if told := docLines(codes); !slices.Equal(told, written) {
+	if told := doctest.Lines(codes); !slices.Equal(told, written) {
 		t.Errorf("spike --help has the exit codes\n%q\nand the page\n%q", told, written)
 	}
 }
