@@ -40,6 +40,7 @@ type world struct {
 	disk    *disk
 	nexus   *identitytest.Source
 	thresh  int
+	log     slog.Handler // of every Nexus
 }
 
 // disk outlives the Nexus that uses it.
@@ -52,7 +53,7 @@ func newWorld(t *testing.T, keepers, threshold int) *world {
 	td := []spiffeid.TrustDomain{spiffeid.RequireTrustDomainFromString("spike.ist")}
 	w := &world{
 		t: t, domain: identitytest.NewDomain(t, "spike.ist"), disk: &disk{memory.New()}, thresh: threshold,
-		roles: role.Domains{Trusted: td, Nexus: td, Keeper: td, Pilot: td},
+		roles: role.Domains{Trusted: td, Nexus: td, Keeper: td, Pilot: td}, log: slog.DiscardHandler,
 	}
 	w.nexus = w.domain.Source("/spike/nexus")
 	for range keepers {
@@ -189,7 +190,7 @@ func (w *world) startWith(d vault.Store, hosts []*keeperHost) *node {
 	}
 	m = rootkey.New(rootkey.Config{
 		Vault: v, Keepers: clients, Backend: "sqlite", HasRootKey: true, Threshold: w.thresh, Shards: len(hosts),
-		NewKeeper: newKeeper, UpdateInterval: time.Hour, SearchInterval: time.Second, Log: slog.New(slog.DiscardHandler),
+		NewKeeper: newKeeper, UpdateInterval: time.Hour, SearchInterval: time.Second, Log: slog.New(w.log),
 	})
 	ctx, cancel := context.WithCancel(context.Background()) // ends with stop
 	done := make(chan struct{})

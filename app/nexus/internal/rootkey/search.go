@@ -27,6 +27,7 @@ func (m *Manager) search(ctx context.Context) {
 		RandomizationFactor: 0.1, MaxInterval: m.config.SearchInterval,
 	}
 	pause.Reset()
+	suspected := false
 	for round := 1; m.vault.State() == api.StateLocked; round++ {
 		err := m.round(ctx)
 		if err == nil || ctx.Err() != nil {
@@ -34,6 +35,10 @@ func (m *Manager) search(ctx context.Context) {
 		}
 		if round == 1 {
 			m.log.Warn("locked: the Keepers did not give the root key; asking on", "error", err)
+		}
+		if detail := m.elsewhere(m.vault.Header()); detail != "" && !suspected {
+			suspected = true
+			m.log.Warn("locked: is this the right data folder?", "detail", detail)
 		}
 		select {
 		case <-ctx.Done():

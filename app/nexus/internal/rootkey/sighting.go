@@ -15,6 +15,7 @@ import (
 type sighting struct {
 	reachable bool
 	holds     string // one of the api.Holds constants
+	cluster   string // whose share it holds, when that is another cluster's
 	detail    string // a sentence for people where something is wrong
 	instance  string // the process's name for itself, when it last answered
 	at        time.Time
@@ -32,7 +33,12 @@ func (m *Manager) look(ctx context.Context, index int, k *keeper.Client) (keeper
 		}
 	} else {
 		s.reachable, s.instance = true, held.Instance
-		s.holds, s.detail = judge(m.vault.Header(), index, &held)
+		// Only an open Nexus refills a Keeper.
+		refills := m.vault.State() == api.StateOpen
+		s.holds, s.detail = judge(m.vault.Header(), refills, index, &held)
+		if s.holds == api.HoldsForeign {
+			s.cluster = held.Active.Tag.Cluster
+		}
 		m.noteAnchor(k, held.Anchor)
 	}
 	if ctx.Err() == nil {
@@ -51,7 +57,7 @@ func (m *Manager) note(k *keeper.Client, s sighting, err error) {
 	}
 	m.seen[url] = s
 	m.mu.Unlock()
-	if known && before.holds == s.holds && before.reachable == s.reachable {
+	if known && before.holds == s.holds && before.reachable == s.reachable && before.detail == s.detail {
 		return
 	}
 	switch {
@@ -72,16 +78,21 @@ func (m *Manager) instanceAt(url string) string {
 }
 
 // judge says what a Keeper holds, measured against our own header: what arrives
-// with a share does not count.
-func judge(h *vault.Header, index int, held *keeper.Held) (holds, detail string) {
-	const cure = "; restart that Keeper, and it is filled again"
+// with a share does not count. A restart is a cure only while Nexus refills. Before
+// that, what seems wrong at the Keepers may be wrong with the data folder, and a
+// restart would take away the shares that open the right one.
+func judge(h *vault.Header, refills bool, index int, held *keeper.Held) (holds, detail string) {
+	cure := "; restart that Keeper, and it is filled again"
+	if !refills {
+		cure = "; do not restart it while Nexus is not open: it would lose this share, and not be filled again"
+	}
 	if held.Active == nil && held.Pending == nil {
 		return api.HoldsNothing, ""
 	}
 	if h == nil {
 		if held.Active != nil {
 			return api.HoldsForeign, "it holds an active share of cluster " + held.Active.Tag.Cluster +
-				"; if that cluster is no more, restart the Keeper"
+				"; restart it only if that cluster is no more: is this the right SPIKE_NEXUS_DATA_DIR?"
 		}
 		return api.HoldsPending, ""
 	}
@@ -105,6 +116,31 @@ func judge(h *vault.Header, index int, held *keeper.Held) (holds, detail string)
 		return api.HoldsOther, fmt.Sprintf("it holds share %d in the place of share %d%s", tag.Index, index, cure)
 	}
 	return api.HoldsCorrupt, "its share does not match the digest in the store" + cure
+}
+
+// elsewhere says that this may be the wrong data folder: all Keepers that hold a
+// share, as they were last seen, hold one of the same other cluster. Otherwise it
+// returns "".
+func (m *Manager) elsewhere(h *vault.Header) string {
+	cluster, count := "", 0
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, url := range h.URLs() {
+		switch s := m.seen[url]; {
+		case s.holds == "" || s.holds == api.HoldsUnknown || s.holds == api.HoldsNothing:
+			continue
+		case s.holds != api.HoldsForeign || count > 0 && s.cluster != cluster:
+			return ""
+		default:
+			cluster, count = s.cluster, count+1
+		}
+	}
+	if count == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the data folder is of cluster %s, but of %d Keepers %d hold shares of cluster %s: "+
+		"is this the right SPIKE_NEXUS_DATA_DIR? Do not restart the Keepers: they open the other one",
+		h.Cluster, len(h.Keepers), count, cluster)
 }
 
 // fitting returns the share among those held that is the right one, or nil.

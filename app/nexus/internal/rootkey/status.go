@@ -106,6 +106,9 @@ func (m *Manager) reason(state string, holding int, h *vault.Header) string {
 	case api.StateUninitialized:
 		return "there is no cluster in the data folder yet"
 	case api.StateLocked:
+		if elsewhere := m.elsewhere(h); elsewhere != "" {
+			return elsewhere
+		}
 		return fmt.Sprintf("the root key is not known: of %d Keepers %d hold their share, and %d must; "+
 			"Nexus opens by itself when enough are back",
 			len(h.Keepers), holding, h.Threshold)
