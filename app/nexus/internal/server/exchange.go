@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/spiffe/spike/app/nexus/internal/vault"
@@ -22,12 +23,12 @@ type exchange struct {
 	caller vault.Caller
 	log    *slog.Logger
 	room   *room
-	atEnd  []func() // done once the answer is written
+	atEnd  []func() // done once the answer is written, the last first
 }
 
 // end gives back what the exchange holds.
 func (x *exchange) end() {
-	for _, f := range x.atEnd {
+	for _, f := range slices.Backward(x.atEnd) {
 		f()
 	}
 }

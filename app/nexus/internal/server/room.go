@@ -1,16 +1,17 @@
 package server
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
-	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
+
+	"github.com/spiffe/spike/internal/api"
 )
 
 // Whoever holds an identity of a trusted domain can send bodies before it is
@@ -21,6 +22,8 @@ const (
 	smallBody     = 16 << 10
 	roomForBodies = 48 << 20
 	copies        = 3
+	// One identity has at most as much of it as one of the largest bodies needs.
+	roomForOne = copies * api.MaxBody
 )
 
 // A large body must come at some pace while it holds room.
@@ -31,24 +34,23 @@ const (
 
 var errTooLarge = errors.New("it is larger than this route allows")
 
-// room bounds what request bodies take up in memory, and lets each identity have
-// one large body at a time, so that none keeps the others out.
+// room bounds what request bodies take up in memory, and what those of one identity
+// do, so that none keeps the others out.
 type room struct {
 	large *semaphore.Weighted
 
-	passed atomic.Int64 // bytes of large bodies since the last collection for them
-
-	mu    sync.Mutex
-	turns map[string]*turn
+	mu     sync.Mutex
+	shares map[string]*share
 }
 
-type turn struct {
-	taken chan struct{} // has a token while somebody has the turn
-	users int           // who has it, or waits for it
+// share is one identity's part of the room.
+type share struct {
+	*semaphore.Weighted
+	users int // who has some of it, or waits for it
 }
 
 func newRoom() *room {
-	return &room{large: semaphore.NewWeighted(roomForBodies), turns: map[string]*turn{}}
+	return &room{large: semaphore.NewWeighted(roomForBodies), shares: map[string]*share{}}
 }
 
 // read returns the whole body of a request. One of more than most bytes is
@@ -83,13 +85,14 @@ func (x *exchange) read(most int64) ([]byte, error) {
 	if err := deadline(control, time.Now().Add(bodyGrace+time.Duration(need/bodyPace)*time.Second)); err != nil {
 		return nil, err
 	}
-	b := make([]byte, len(head), need)
-	copy(b, head)
+	// One byte more, to see the end of a body of that very length.
+	b, err := x.pages(int(need) + 1)
+	if err != nil {
+		return nil, err
+	}
+	b = b[:copy(b, head)]
 	clear(head)
 	for {
-		if len(b) == cap(b) {
-			b = append(b, 0)[:len(b)] // only to see the end of a body of that very length
-		}
 		n, err := limited.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
 		if errors.Is(err, io.EOF) {
@@ -103,61 +106,53 @@ func (x *exchange) read(most int64) ([]byte, error) {
 	}
 }
 
+// pages returns n bytes outside Go's heap until the exchange's end: they are given
+// back then, not some time later, and do not make the heap's garbage seem little.
+func (x *exchange) pages(n int) ([]byte, error) {
+	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, fmt.Errorf("memory for the body: %w", err)
+	}
+	x.atEnd = append(x.atEnd, func() {
+		if err := unix.Munmap(b); err != nil {
+			x.log.Error("memory of a body cannot be given back", "request", x.caller.Request, "error", err)
+		}
+	})
+	return b, nil
+}
+
 // takeRoom waits for room for a body of need bytes, which is given back at the
 // exchange's end.
 func (x *exchange) takeRoom(need int64) error {
 	ctx := x.r.Context()
-	done, err := x.room.turn(ctx, x.caller.ID)
-	if err != nil {
-		return err
+	weight := min(copies*need, roomForOne)
+	own, leave := x.room.share(x.caller.ID)
+	x.atEnd = append(x.atEnd, leave)
+	for _, part := range []*semaphore.Weighted{own, x.room.large} {
+		if err := part.Acquire(ctx, weight); err != nil {
+			return err
+		}
+		x.atEnd = append(x.atEnd, func() { part.Release(weight) })
 	}
-	x.atEnd = append(x.atEnd, done)
-	weight := min(copies*need, roomForBodies)
-	if err := x.room.large.Acquire(ctx, weight); err != nil {
-		return err
-	}
-	x.atEnd = append(x.atEnd, func() {
-		x.room.collect(need)
-		x.room.large.Release(weight)
-	})
 	return nil
 }
 
-// collect has the garbage collector run before the room of large bodies is used
-// again and again: it would otherwise let as much pile up as the store takes.
-func (m *room) collect(passed int64) {
-	if m.passed.Add(passed) >= roomForBodies/copies {
-		m.passed.Store(0)
-		runtime.GC()
-	}
-}
-
-// turn waits until id has no other large body here.
-func (m *room) turn(ctx context.Context, id string) (done func(), err error) {
+// share returns what id has of the room, for which it must leave again.
+func (m *room) share(id string) (own *semaphore.Weighted, leave func()) {
 	m.mu.Lock()
-	t := m.turns[id]
-	if t == nil {
-		t = &turn{taken: make(chan struct{}, 1)}
-		m.turns[id] = t
+	defer m.mu.Unlock()
+	s := m.shares[id]
+	if s == nil {
+		s = &share{Weighted: semaphore.NewWeighted(roomForOne)}
+		m.shares[id] = s
 	}
-	t.users++
-	m.mu.Unlock()
-	leave := func() {
+	s.users++
+	return s.Weighted, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if t.users--; t.users == 0 {
-			delete(m.turns, id)
+		if s.users--; s.users == 0 {
+			delete(m.shares, id)
 		}
-	}
-	select {
-	case t.taken <- struct{}{}:
-		return func() {
-			<-t.taken
-			leave()
-		}, nil
-	case <-ctx.Done():
-		leave()
-		return nil, ctx.Err()
 	}
 }
 

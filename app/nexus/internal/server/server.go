@@ -100,7 +100,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.caller.ID, x.caller.Role = id.String(), s.roles.Of(id)
-	serve, ok := s.routes[r.URL.Path+"?"+action(r.URL.RawQuery)]
+	serve, ok := s.routes[r.URL.EscapedPath()+"?"+action(r.URL.RawQuery)]
 	if r.Method != http.MethodPost || !ok {
 		discard(r)
 		s.log.Debug("no such route", "request", x.caller.Request, "caller", x.caller.ID, "method", r.Method)
@@ -143,8 +143,9 @@ type errorAnswer struct {
 	Err api.Code `json:"err"`
 }
 
-// action returns the query's action. The usual query has nothing else, and
-// needs no parsing.
+// action returns the query's action, or one that there is not when it cannot be
+// told: a request that is misread could write where it was to read. The usual query
+// has nothing else, and needs no parsing.
 func action(query string) string {
 	if query == "" {
 		return ""
@@ -153,8 +154,13 @@ func action(query string) string {
 		return value
 	}
 	values, err := url.ParseQuery(query)
-	if err != nil {
+	if err != nil || len(values["action"]) > 1 {
 		return "?"
+	}
+	for name := range values {
+		if name != "action" && strings.EqualFold(name, "action") {
+			return "?"
+		}
 	}
 	return values.Get("action")
 }

@@ -387,6 +387,26 @@ func TestStalledBodiesHoldNobodyUp(t *testing.T) {
 	wg.Wait()
 }
 
+// TestOneIdentityHasManyBodies: the replicas of a service share an identity, and one
+// that stalls does not hold the others up.
+func TestOneIdentityHasManyBodies(t *testing.T) {
+	b := newBench(t, true)
+	closed := make(chan struct{})
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	for range 20 {
+		wg.Go(func() {
+			r := httptest.NewRequest(http.MethodPost, "/v1/store/secrets", &slowBody{strings.NewReader(strings.Repeat(" ", 17<<10)), closed})
+			r.ContentLength = 100 << 10
+			b.send(superuser, r.WithContext(ctx))
+		})
+	}
+	b.want(superuser, "/v1/store/secrets", `{"path":"big","values":{"k":"`+strings.Repeat("x", 400<<10)+`"}}`, 200, `{}`)
+	cancel()
+	close(closed)
+	wg.Wait()
+}
+
 func TestAPanicIsAnInternalError(t *testing.T) {
 	b := newBench(t, true)
 	b.serve = server.New(server.Config{
@@ -459,6 +479,14 @@ func TestEveryRouteIsDecidedAndAudited(t *testing.T) {
 		allowed := 0
 		for _, id := range everyone {
 			b.audit = nil
+			if strings.HasPrefix(route.Path, "/v1/cipher/") {
+				r := httptest.NewRequest(http.MethodPost, route.Path, strings.NewReader("bytes"))
+				r.Header.Set("Content-Type", api.OctetStream)
+				if b.send(id, r); len(b.audit) != 1 || b.audit[0].Caller != id {
+					t.Errorf("a stream to %s by %s: %d audit lines", route.Path, id, len(b.audit))
+				}
+				b.audit = nil
+			}
 			w := b.do(id, http.MethodPost, route.Path+"?action="+route.Action, body)
 			if len(b.audit) != 1 {
 				t.Fatalf("%s %s by %s: %d audit lines", route.Path, route.Action, id, len(b.audit))
