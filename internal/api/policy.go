@@ -6,10 +6,10 @@ import (
 
 // PolicyPutRequest creates or replaces the policy of that name.
 type PolicyPutRequest struct {
-	Name            string   `json:"name"`
-	SPIFFEIDPattern string   `json:"spiffeidPattern"`
-	PathPattern     string   `json:"pathPattern"`
-	Permissions     []string `json:"permissions"`
+	Name            string       `json:"name"`
+	SPIFFEIDPattern string       `json:"spiffeidPattern"`
+	PathPattern     string       `json:"pathPattern"`
+	Permissions     List[string] `json:"permissions"`
 }
 
 // PolicyPutResponse answers a put. A policy's id is its name.

@@ -97,8 +97,8 @@ type SecretListResponse struct {
 // SecretVersionsRequest names versions of a secret to delete or undelete; 0, or
 // none at all, is the current one. To destroy, at least one must be named.
 type SecretVersionsRequest struct {
-	Path     string `json:"path"`
-	Versions []int  `json:"versions"`
+	Path     string    `json:"path"`
+	Versions List[int] `json:"versions"`
 }
 
 // SecretVersionsResponse answers a delete, undelete or destroy.

@@ -104,7 +104,7 @@ func (s *Set) Allow(id string, want Permission, path string) *Policy {
 			break
 		}
 	}
-	s.remember(c, q, by)
+	s.remember(id, c, q, by)
 	return by
 }
 
@@ -148,7 +148,7 @@ func (s *Set) caller(id string) *caller {
 // remember keeps a decision. When there are too many, all are forgotten, of the
 // caller or altogether: that costs one evaluation each, and needs no bookkeeping
 // at every request.
-func (s *Set) remember(c *caller, q question, by *Policy) {
+func (s *Set) remember(id string, c *caller, q question, by *Policy) {
 	q.path = strings.Clone(q.path)
 	c.mu.Lock()
 	forgotten := 0
@@ -160,6 +160,9 @@ func (s *Set) remember(c *caller, q question, by *Policy) {
 	c.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.callers[id] != c {
+		return // forgotten meanwhile, with its decisions
+	}
 	s.decisions += 1 - forgotten
 	if s.decisions > maxDecisions {
 		s.forgetLocked()
