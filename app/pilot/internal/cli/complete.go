@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,14 +12,10 @@ import (
 	"github.com/spiffe/spike/internal/role"
 )
 
-// completionTime is the longest that a press of the tab key may take. A shell
-// does nothing else meanwhile, and whoever waits longer types on.
-const completionTime = 800 * time.Millisecond
-
 // quietly lets a completion ask Nexus. Whatever goes wrong, there is just nothing
 // to offer: a message would land in the middle of what is being typed.
 func (a *app) quietly(cmd *cobra.Command, ask func(context.Context, *session)) {
-	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
+	ctx, cancel := context.WithTimeout(cmd.Context(), a.CompletionTime)
 	defer cancel()
 	s, err := a.connect(ctx, role.Superuser, true)
 	if err != nil {

@@ -98,13 +98,14 @@ func (a *app) createPolicy(cmd *cobra.Command, d *policyfile.Document) error {
 		f := usageFrom(cmd, errors.New("the policy was not written"))
 		var why, write []string
 		for _, p := range wrong {
-			why, write = append(why, onFlags(p.What)), append(write, flagHints(&p)...)
+			why = append(why, onFlags(p.What), p.Hint)
+			write = append(write, writeInstead(&p)...)
 		}
-		f.Why, f.Next = strings.Join(why, "\n"), append(write, f.Next...)
+		f.Why, f.Next = joined(why...), append(write, f.Next...)
 		return f
 	}
 	for _, p := range problems {
-		a.tell("Warning: %s", strings.Join(append([]string{onFlags(p.What)}, flagHints(&p)...), "\n  "))
+		a.tell("Warning: %s", strings.Join(append([]string{joined(onFlags(p.What), p.Hint)}, writeInstead(&p)...), "\n  "))
 	}
 	put := putRequest(d)
 	s, err := a.connect(ctx, role.Superuser, true)
@@ -141,20 +142,18 @@ func onFlags(s string) string {
 	return strings.NewReplacer("spiffeidPattern", "--spiffeid", "pathPattern", "--path").Replace(s)
 }
 
-func flagHints(p *policyfile.Problem) (hints []string) {
-	if p.Instead != "" {
-		hints = append(hints, "Write: "+flagOf(p.Key)+" "+shellQuoted(p.Instead))
+// writeInstead is what to write on the command line, if that is known.
+func writeInstead(p *policyfile.Problem) []string {
+	if p.Instead == "" {
+		return nil
 	}
-	if p.Hint != "" {
-		hints = append(hints, p.Hint)
-	}
-	return hints
+	return []string{"Write: " + flagOf(p.Key) + " " + shellQuoted(p.Instead)}
 }
 
 // shellQuoted is what a shell makes s of.
 func shellQuoted(s string) string {
 	plain := func(r rune) bool {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_./", r)
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_./:", r)
 	}
 	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
 		return s

@@ -34,6 +34,8 @@ type Deps struct {
 	// needs them, so that help and completion work anywhere.
 	Config      func() (Config, error)
 	RecoveryDir func() (string, error)
+	// CompletionTime is the longest that a press of the tab key may take.
+	CompletionTime time.Duration
 }
 
 // app is what every command has. It keeps nothing between them.
