@@ -43,66 +43,71 @@ func (s pcs) each(f func(pc uint32)) {
 	}
 }
 
-// newMatcher returns nil for a program that looks at what surrounds a position (\b,
-// or ^ and $ of a line), or has more instructions than pcs has bits. first says that
-// subjects begin where texts do, and not behind a prefix; table, how many transitions
-// an automaton may have.
-func newMatcher(prog *syntax.Prog, first bool, table int) matcher {
+// newMatcher returns what matches the part of subjects that follows prefix; table is
+// how many transitions an automaton may have. It returns nil for a program with more
+// instructions than pcs has bits.
+func newMatcher(prog *syntax.Prog, prefix string, table int) matcher {
 	if len(prog.Inst) > 64*len(pcs{}) {
 		return nil
 	}
-	// What each instruction leads to without a byte: in the midst of a text, and at
-	// its end.
-	within, atEnd := make([]pcs, len(prog.Inst)), make([]pcs, len(prog.Inst))
-	for pc := range prog.Inst {
-		ok := follow(prog, uint32(pc), 0, &within[pc])
-		if !ok || !follow(prog, uint32(pc), syntax.EmptyEndText, &atEnd[pc]) {
-			return nil
-		}
-	}
-	b := &builder{prog: prog, within: within, atEnd: atEnd, table: table, number: map[pcs]uint8{}}
+	b := &builder{prog: prog, table: table, number: map[pcs]uint8{}}
 	b.classify()
-	b.state(pcs{}, pcs{}, pcs{}) // nothing leads out of it
 	// The first state alone is at the beginning of a text.
 	var flags syntax.EmptyOp
-	if first {
-		flags = syntax.EmptyBeginText
+	if prefix == "" {
+		flags = syntax.EmptyBeginText | syntax.EmptyBeginLine
 	}
-	var start, ending pcs
+	if around(prog) {
+		return newSimulation(b, flags, prefix)
+	}
+	// What each instruction leads to without a byte: in the midst of a text, and at
+	// its end.
+	b.within, b.atEnd = b.follow(0), b.follow(syntax.EmptyEndText)
+	b.state(pcs{}, pcs{}, pcs{}) // nothing leads out of it
+	start, ending := pcs{}, pcs{}
 	follow(prog, uint32(prog.Start), flags, &start)
 	follow(prog, uint32(prog.Start), flags|syntax.EmptyEndText, &ending)
 	b.states = append(b.states, start)
 	b.accepts = append(b.accepts, b.matches(ending))
 	for i := 0; i < len(b.states); i++ {
 		if !b.step(i) {
-			return newSimulation(b, start, b.accepts[1])
+			return newSimulation(b, flags, prefix)
 		}
 	}
 	return &b.automaton
 }
 
-// follow adds what pc leads to without a byte, where the flags hold. It reports
-// whether they say enough.
-func follow(prog *syntax.Prog, pc uint32, flags syntax.EmptyOp, into *pcs) bool {
+// around reports whether a program looks at what surrounds a position: \b, \B, or ^
+// and $ of a line.
+func around(prog *syntax.Prog) bool {
+	for i := range prog.Inst {
+		inst := &prog.Inst[i]
+		if inst.Op == syntax.InstEmptyWidth && syntax.EmptyOp(inst.Arg)&^(syntax.EmptyBeginText|syntax.EmptyEndText) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// follow adds what pc leads to without a byte, where the flags hold.
+func follow(prog *syntax.Prog, pc uint32, flags syntax.EmptyOp, into *pcs) {
 	if into.has(pc) {
-		return true
+		return
 	}
 	into.add(pc)
 	inst := &prog.Inst[pc]
 	switch inst.Op {
 	case syntax.InstAlt, syntax.InstAltMatch:
-		return follow(prog, inst.Out, flags, into) && follow(prog, inst.Arg, flags, into)
+		follow(prog, inst.Out, flags, into)
+		follow(prog, inst.Arg, flags, into)
 	case syntax.InstCapture, syntax.InstNop:
-		return follow(prog, inst.Out, flags, into)
+		follow(prog, inst.Out, flags, into)
 	case syntax.InstEmptyWidth:
-		needs := syntax.EmptyOp(inst.Arg)
-		if needs&^(syntax.EmptyBeginText|syntax.EmptyEndText) != 0 {
-			return false
+		if syntax.EmptyOp(inst.Arg)&^flags == 0 {
+			follow(prog, inst.Out, flags, into)
 		}
-		return needs&^flags != 0 || follow(prog, inst.Out, flags, into)
 	case syntax.InstMatch, syntax.InstFail, syntax.InstRune, syntax.InstRune1, syntax.InstRuneAny, syntax.InstRuneAnyNotNL:
 	}
-	return true
 }
 
 // builder makes states of sets of instructions, in the order in which they are met.
@@ -114,6 +119,15 @@ type builder struct {
 	takes         []pcs // by class: the instructions that take such a byte
 	states        []pcs // by number: what is to be tried there
 	number        map[pcs]uint8
+}
+
+// follow returns what each instruction leads to without a byte, where the flags hold.
+func (b *builder) follow(flags syntax.EmptyOp) []pcs {
+	list := make([]pcs, len(b.prog.Inst))
+	for pc := range list {
+		follow(b.prog, uint32(pc), flags, &list[pc])
+	}
+	return list
 }
 
 // classify puts bytes that the same instructions take into one class.

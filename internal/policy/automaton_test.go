@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,15 +13,14 @@ import (
 	"github.com/spiffe/spike/internal/policy"
 )
 
-// TestAutomata names patterns that have one, that are simulated, and that package
-// regexp takes.
+// TestAutomata names patterns that have one, and patterns that are simulated.
 func TestAutomata(t *testing.T) {
-	const automaton, simulation, left = 1, -1, -2
+	const automaton, simulation = 1, -1
 	for pattern, want := range map[string]int{
 		`^spiffe://spike\.ist/.*$`: automaton, `^.*$`: automaton, `^(?i)web/.*$`: automaton, `^(a|b)*$|^c+$`: automaton,
 		`^a(^b|c)$`: automaton, hostile: automaton, `^a.*\z$`: automaton, `^[^a]?$`: automaton, `^web/(db|cache)-[0-9a-f]{8}$`: automaton,
 		large: simulation, dense: simulation, `^.*[a-f].{20}[ab]$`: simulation,
-		`^a\b.*$`: left, `^.*\Bb$`: left, `^a.(?m:^)b$`: left, `^a.*(?m:$).b$`: left,
+		`^a\b.*$`: simulation, `^.*\Bb$`: simulation, `^a.(?m:^)b$`: simulation, `^a.*(?m:$).b$`: simulation,
 	} {
 		p := compile(t, "p", pattern, pattern, policy.Read)
 		id, path := p.Automata()
@@ -37,7 +37,7 @@ func TestAutomata(t *testing.T) {
 func piece() *rapid.Generator[string] {
 	atom := rapid.SampledFrom([]string{
 		"a", "b", "ab", "ba/", ".", "[ab]", "[^a]", "[a-c]", `\.`, "(?i:a)", "(?i:k)", "(?s:.)", `\n`, `\w`, `[[:^alpha:]]`, "é", "^", "$", `\b`, `\z`,
-		"(?m:^)", "(?m:$)", "(?:)",
+		"(?m:^)", "(?m:$)", "(?:)", `\B`, " ", "-",
 	})
 	return rapid.Custom(func(t *rapid.T) string {
 		var list []string
@@ -60,10 +60,10 @@ func piece() *rapid.Generator[string] {
 // TestAutomataAgainstRegexp draws patterns and subjects, and wants the answer of
 // package regexp.
 func TestAutomataAgainstRegexp(t *testing.T) {
-	subject := rapid.StringOfN(rapid.SampledFrom([]rune("aaabbc/.\nAkKé")), 0, 12, -1)
+	subject := rapid.StringOfN(rapid.SampledFrom([]rune("aaabbc/. -\nAkKé")), 0, 12, -1)
 	used, simulated := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
-		pattern := rapid.SampledFrom([]string{"", "^", "ab", "(?i)"}).Draw(t, "before") + piece().Draw(t, "piece")
+		pattern := rapid.SampledFrom([]string{"", "^", "ab", "(?i)", "a ", "b-", "\n"}).Draw(t, "before") + piece().Draw(t, "piece")
 		pattern = "^" + pattern + "$"
 		p, err := policy.Compile(policy.Policy{Name: "p", SPIFFEIDPattern: pattern, PathPattern: "^a$", Permissions: policy.Read})
 		if err != nil {
@@ -93,25 +93,65 @@ func TestAutomataAgainstRegexp(t *testing.T) {
 	}
 }
 
-// TestColdCallers: the first request of a caller after a change, with 1,000
-// policies that are as costly as they may be. It takes 0.1 to 0.6 ms; the limit
-// says that it is not the whole of what a regular expression may cost.
-func TestColdCallers(t *testing.T) {
-	const n = 1000
-	for _, pattern := range []string{hostile, large} {
+// least returns the least time that f took: what else the machine does adds to all.
+func least(f func()) time.Duration {
+	best := time.Duration(math.MaxInt64)
+	for range 7 {
+		began := time.Now()
+		f()
+		best = min(best, time.Since(began))
+	}
+	return best
+}
+
+// TestCold: the first request of a caller after a change, with 1,000 policies that
+// are as costly as they may be and do not name it, costs at most half of what the same
+// regular expressions do, altogether. (The benchmark of the same name says how much.)
+func TestCold(t *testing.T) {
+	const id = "spiffe://spike.ist/ns/1/abcdefg-abcdefg-web-frontend"
+	var ours, theirs time.Duration
+	for _, pattern := range []string{hostile, large, dense, bounded} {
 		var list []*policy.Policy
-		for i := range n {
+		for i := range 1000 {
 			list = append(list, compile(t, fmt.Sprint("p", i), pattern, pattern, policy.Read))
 		}
 		s := policy.NewSet(list...)
-		began := time.Now()
-		for i := range 10 {
-			if s.Allow(fmt.Sprintf("spiffe://spike.ist/ns/%d/abcdefg-abcdefg-web-frontend", i), policy.Read, "a") != nil {
+		ours += least(func() {
+			if s.With(list[0]).Allow(id, policy.Read, "a") != nil {
+				t.Error("allowed")
+			}
+		})
+		re := regexp.MustCompile(pattern)
+		theirs += least(func() {
+			for range list {
+				if re.MatchString(id) {
+					t.Error("matched")
+				}
+			}
+		})
+	}
+	if ours > theirs/2 {
+		t.Errorf("%s, where package regexp takes %s", ours, theirs)
+	}
+}
+
+// TestWarm: 1,000 policies that name a caller, with costly paths, are decided once.
+func TestWarm(t *testing.T) {
+	var list []*policy.Policy
+	for i := range 1000 {
+		list = append(list, compile(t, fmt.Sprint("p", i), `^.*$`, strings.ReplaceAll(dense, `spiffe://spike\.ist/`, "web/"), policy.Read))
+	}
+	s := policy.NewSet(list...)
+	ask := func(set *policy.Set) func() {
+		return func() {
+			if set.Allow("spiffe://spike.ist/web", policy.Read, "web/abcdefg-abcdefg-abcdefg/db") != nil {
 				t.Error("allowed")
 			}
 		}
-		if took := time.Since(began) / 10; took > 20*time.Millisecond {
-			t.Errorf("%s for %d policies of %s", took, n, pattern)
-		}
+	}
+	cold := least(func() { ask(s.With(list[0]))() })
+	ask(s)()
+	if warm := least(ask(s)); warm > cold/20 {
+		t.Errorf("%s, and %s when it was decided already", cold, warm)
 	}
 }

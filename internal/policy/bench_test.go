@@ -18,6 +18,9 @@ const dense = `^spiffe://spike\.ist/.*[a-w].{6}(.?.?.?.?.?.?.?.?.?.?.?.?.?.?.?.?
 // or never.
 const hostile = `^spiffe://spike\.ist/(.*a.*b.*c.*d.*e.*f.*g.*)*h$`
 
+// bounded looks at what surrounds a position, and is simulated for that.
+const bounded = `^spiffe://spike\.ist/.*\b[a-w].*\B.{9}!$`
+
 func set(b *testing.B, n int, id, path func(int) string) *policy.Set {
 	var list []*policy.Policy
 	for i := range n {
@@ -33,7 +36,7 @@ func BenchmarkCold(b *testing.B) {
 	path := func(int) string { return `^web/.*$` }
 	for name, ids := range map[string]func(int) string{
 		"others": others, "hostile": func(int) string { return hostile }, "large": func(int) string { return large },
-		"dense": func(int) string { return dense },
+		"dense": func(int) string { return dense }, "bounded": func(int) string { return bounded },
 	} {
 		b.Run(name, func(b *testing.B) {
 			s := set(b, 1000, ids, path)

@@ -204,7 +204,7 @@ func (p *pattern) compileRest(parsed *syntax.Regexp, table int) error {
 	if err != nil {
 		return fmt.Errorf("is not a regular expression: %w", err)
 	}
-	p.rest = newMatcher(prog, p.prefix == "", table)
+	p.rest = newMatcher(prog, p.prefix, table)
 	return nil
 }
 
