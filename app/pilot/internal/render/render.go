@@ -60,7 +60,7 @@ func Sentence(s string) string {
 		return ""
 	}
 	word, _, _ := strings.Cut(s, " ")
-	if word != s && !strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsLower(r) }) {
+	if !strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsLower(r) }) {
 		first, size := utf8.DecodeRuneInString(s)
 		s = string(unicode.ToUpper(first)) + s[size:]
 	}

@@ -122,7 +122,7 @@ func TestSentence(t *testing.T) {
 		`"reed" is not a permission`:    `"reed" is not a permission.`,
 		"日本: no such file":              "日本: no such file.",
 		"\xff is no text, but a reason": "\xff is no text, but a reason.",
-		"word":                          "word.",
+		"serving":                       "Serving.",
 	} {
 		if got := render.Sentence(reason); got != want {
 			t.Errorf("%q became %q", reason, got)
