@@ -79,8 +79,8 @@ func TestEditedFile(t *testing.T) {
 			if err := refused(err); err != nil {
 				t.Errorf("edit %d, %s: %v", n, how, err)
 			}
-			if after := files(t, folder); !bytes.Equal(after[0], before[0]) {
-				t.Errorf("edit %d, %s: the file was refused, and changed: %v", n, how, err)
+			if err := same(files(t, folder), before); err != nil {
+				t.Errorf("edit %d, %s: it was refused, and changed: %v", n, how, err)
 			}
 			sentences[shape(err, folder)]++
 			continue

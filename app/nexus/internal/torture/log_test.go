@@ -2,10 +2,13 @@ package torture
 
 import (
 	"bytes"
+	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+
+	_ "modernc.org/sqlite" // the driver of that name
 
 	"github.com/spiffe/spike/internal/api"
 )
@@ -78,7 +81,7 @@ func TestCutLog(t *testing.T) {
 }
 
 // TestEditedLog edits the log anywhere. The store opens as it was after some
-// commit, or is refused.
+// commit, or is refused, and then left as it is.
 func TestEditedLog(t *testing.T) {
 	r := random(t)
 	c := newCluster(t)
@@ -88,10 +91,14 @@ func TestEditedLog(t *testing.T) {
 	for n := range *edits / 2 {
 		how, edited := edit(r, whole[1])
 		write(t, folder, [2][]byte{bytes.Clone(whole[0]), edited})
+		before := files(t, folder)
 		v, err := c.open(t.Context(), folder)
 		if err != nil {
 			if err := refused(err); err != nil {
 				t.Errorf("edit %d, %s: %v", n, how, err)
+			}
+			if err := same(files(t, folder), before); err != nil {
+				t.Errorf("edit %d, %s: it was refused, and changed: %v", n, how, err)
 			}
 			continue
 		}
@@ -110,4 +117,58 @@ func TestEditedLog(t *testing.T) {
 	if len(opened) < 2 {
 		t.Errorf("no edit had any effect, or all had the same: it opened at %v", opened)
 	}
+}
+
+// TestTamperedLog has rows tampered with in the log alone, by somebody who knows how
+// to write one. The store is refused, however often it is tried, and left as it is:
+// the database is good, and the log is the evidence.
+func TestTamperedLog(t *testing.T) {
+	c := newCluster(t)
+	whole, moments := commits(t, c)
+	folder := filepath.Join(t.TempDir(), "tampered")
+	for name, statement := range map[string]string{
+		"an edited secret":    `UPDATE "secret" SET sealed = CAST(substr(sealed, 1, 30) || x'00' || substr(sealed, 32) AS BLOB) WHERE id = (SELECT min(id) FROM "secret")`,
+		"a removed secret":    `DELETE FROM "secret" WHERE id = (SELECT max(id) FROM "secret")`,
+		"an edited share":     `UPDATE "share" SET sealed = zeroblob(length(sealed)) WHERE id = 1`,
+		"a moved policy":      `UPDATE "policy" SET id = 999 WHERE id = (SELECT max(id) FROM "policy")`,
+		"an edited state":     `UPDATE "state" SET sealed = zeroblob(length(sealed))`,
+		"an edited header":    `UPDATE "header" SET content = CAST(replace(CAST(content AS TEXT), 'https://k1', 'https://x1') AS BLOB)`,
+		"a header of another": `UPDATE "header" SET content = CAST('{}' AS BLOB)`,
+	} {
+		write(t, folder, whole)
+		tampered := tamperedInLog(t, folder, statement)
+		before := files(t, tampered)
+		if bytes.Equal(before[1], whole[1]) || !bytes.Equal(before[0], whole[0]) {
+			t.Fatalf("%s is not in the log alone", name)
+		}
+		for range 2 {
+			if v, err := c.open(t.Context(), tampered); err == nil {
+				t.Errorf("%s: it is served", name)
+				must(t, v.Close())
+			} else if err := refused(err); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if err := same(files(t, tampered), before); err != nil {
+				t.Errorf("%s: it was refused, and changed: %v", name, err)
+			}
+		}
+		// What was tampered with can be put right.
+		write(t, tampered, whole)
+		must(t, c.works(t, tampered, c.mustOpen(t, tampered), moments[len(moments)-1].content))
+	}
+}
+
+// tamperedInLog runs a statement on a store, and returns a copy of the folder in
+// which the log alone has it.
+func tamperedInLog(t *testing.T, folder, statement string) string {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(folder, database)+"?mode=rw&_pragma=wal_autocheckpoint(0)")
+	must(t, err)
+	defer func() { must(t, db.Close()) }()
+	result, err := db.ExecContext(t.Context(), statement)
+	must(t, err)
+	if n, err := result.RowsAffected(); err != nil || n != 1 {
+		t.Fatalf("%s changes %d rows (%v)", statement, n, err)
+	}
+	return copied(t, folder)
 }

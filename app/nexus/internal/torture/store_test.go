@@ -1,6 +1,7 @@
 package torture
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -266,6 +267,16 @@ func files(t *testing.T, folder string) [2][]byte {
 		content[i] = b
 	}
 	return content
+}
+
+// same returns nil if nothing has become of a store's files.
+func same(after, before [2][]byte) error {
+	for i, name := range []string{database, journal} {
+		if (after[i] == nil) != (before[i] == nil) || !bytes.Equal(after[i], before[i]) {
+			return fmt.Errorf("%s had %d bytes, and has others now, %d", name, len(before[i]), len(after[i]))
+		}
+	}
+	return nil
 }
 
 // write puts files into a new folder.

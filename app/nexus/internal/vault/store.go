@@ -103,6 +103,7 @@ type Store interface {
 	// opened anew, and every later Commit fails.
 	Commit(ctx context.Context, b Batch) error
 
-	// Close releases the store. Closing twice is harmless.
+	// Close releases the store. One that nothing was committed to is then as it was
+	// before it was opened. Closing twice is harmless.
 	Close() error
 }

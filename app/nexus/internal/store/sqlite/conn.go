@@ -47,11 +47,16 @@ func connect(ctx context.Context, path string) (*conn, error) {
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("open %s: the driver's %T lacks a method", path, c), c.Close())
 	}
-	return &conn{driver: full}, nil
+	opened := &conn{driver: full}
+	if err := opened.keepLog(true); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), c.Close())
+	}
+	return opened, nil
 }
 
-func (c *conn) close() error {
-	return classify(c.driver.Close())
+// close ends the connection. With keep, the files stay as they are: see keepLog.
+func (c *conn) close(keep bool) error {
+	return errors.Join(c.keepLog(keep), classify(c.driver.Close()))
 }
 
 // uninterrupted is the context of every statement. A commit runs to its end once

@@ -148,8 +148,15 @@ func (l *flushLife) live(t *testing.T) {
 		for range commits {
 			l.commit(t, s)
 		}
+		failed := l.failure() != ""
+		before := picture(t, l.folder)
 		l.begin("close")
 		closeStore(t, s)
+		if failed {
+			// What the failure left is for the next start to judge.
+			samePicture(t, l.folder, before)
+			return
+		}
 		if l.failure() != "" {
 			return
 		}

@@ -83,14 +83,17 @@ func (s *Store) inspect(ctx context.Context, path string, accept func([]byte, va
 		return err
 	}
 	other := &Store{log: s.log, conn: c}
-	err = c.takeOver(path)
+	other.missing, err = c.inspect(path)
 	if err == nil {
 		err = other.acceptLocked(ctx, accept)
 	}
 	if err == nil {
+		err = c.takeOver(path, other.missing)
+	}
+	if err == nil {
 		err = c.checkpoint("TRUNCATE")
 	}
-	if err = errors.Join(err, c.close()); err != nil {
+	if err = errors.Join(err, c.close(false)); err != nil {
 		return err
 	}
 	if err := checkNoLog(path); err != nil {
@@ -116,6 +119,7 @@ func (s *Store) acceptLocked(ctx context.Context, accept func([]byte, vault.Stat
 // played into it, so there must be none.
 func (s *Store) replaceLocked(ctx context.Context, path string) error {
 	database := filepath.Join(s.folder, databaseFile)
+	s.wrote = true // so that the log goes, even one that was found
 	if err := s.conn.checkpoint("TRUNCATE"); err != nil {
 		return err
 	}

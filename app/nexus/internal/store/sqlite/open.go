@@ -66,7 +66,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 
 func (s *Store) open(ctx context.Context, folder string) error {
 	path := filepath.Join(folder, databaseFile)
-	there, err := checkFiles(path)
+	there, log, err := checkFiles(path)
 	if err != nil {
 		return err
 	}
@@ -84,10 +84,11 @@ func (s *Store) open(ctx context.Context, folder string) error {
 	if err != nil {
 		return err
 	}
+	s.foundLog, s.wrote, s.ready = log, false, false
 	if s.conn, err = connect(ctx, path); err != nil {
 		return err
 	}
-	if err := s.conn.takeOver(path); err != nil {
+	if s.missing, err = s.conn.inspect(path); err != nil {
 		return err
 	}
 	// SQLite has made the log's file by now. It would flush the folder with the
@@ -95,28 +96,50 @@ func (s *Store) open(ctx context.Context, folder string) error {
 	if err := syncFolder(folder); err != nil {
 		return err
 	}
-	return s.prepare(path)
-}
-
-// takeOver checks the database, and changes nothing in it before that is done.
-func (c *conn) takeOver(path string) error {
-	// From its first look at the file, SQLite then locks it until it is closed,
-	// and keeps the index of the log in its own memory.
-	if err := c.set("locking_mode", "EXCLUSIVE", "exclusive"); err != nil {
-		return err
-	}
-	if err := c.checkMarks(path); err != nil {
-		return err
-	}
-	missing, err := c.checkSchema(path)
+	s.checkpointAt = checkpointPages
+	state, err := s.stateLocked()
 	if err != nil {
 		return err
 	}
+	if s.sequence = state.Sequence; s.sequence == 0 {
+		return s.conn.checkBirth(path, s.missing)
+	}
+	return nil
+}
+
+// inspect checks the database and changes nothing in it. It returns the tables that
+// are missing.
+func (c *conn) inspect(path string) (missing []string, err error) {
+	// From its first look at the file, SQLite then locks it until it is closed,
+	// and keeps the index of the log in its own memory.
+	if err := c.set("locking_mode", "EXCLUSIVE", "exclusive"); err != nil {
+		return nil, err
+	}
+	if err := c.checkMarks(path); err != nil {
+		return nil, err
+	}
+	if missing, err = c.checkSchema(path); err != nil {
+		return nil, err
+	}
 	if err := c.checkPages(path); err != nil {
+		return nil, err
+	}
+	return missing, c.configure()
+}
+
+// takeOver makes a database that was inspected one that can be written to.
+func (c *conn) takeOver(path string, missing []string) error {
+	mode, err := c.value("PRAGMA journal_mode")
+	if err != nil {
 		return err
 	}
-	if err := c.configure(); err != nil {
-		return err
+	if mode != "wal" {
+		if err := c.set("journal_mode", "WAL", "wal"); err != nil {
+			return err
+		}
+		if err := syncFolder(filepath.Dir(path)); err != nil {
+			return err
+		}
 	}
 	if len(missing) == 0 {
 		return nil
@@ -124,13 +147,13 @@ func (c *conn) takeOver(path string) error {
 	return c.createTables(missing)
 }
 
-// configure sets what the promise to be durable rests on, and a few bounds.
+// configure sets what the promise to be durable rests on, and a few bounds. None of
+// it writes to the file.
 func (c *conn) configure() error {
 	settings := []struct {
 		pragma, value string
 		want          any
 	}{
-		{"journal_mode", "WAL", "wal"},
 		{"synchronous", "FULL", int64(2)}, // each commit flushes the log
 		{"fullfsync", "ON", int64(1)},     // and on a Mac, the disk's own cache
 		{"checkpoint_fullfsync", "ON", int64(1)},
@@ -152,29 +175,25 @@ func (c *conn) configure() error {
 	return nil
 }
 
-// checkFiles reports whether there is a database, and refuses what SQLite would
-// act on: it deletes a log without its database, and trusts a journal.
-func checkFiles(path string) (there bool, err error) {
+// checkFiles reports whether there is a database, and a log, and refuses what SQLite
+// would act on: it deletes a log without its database, and trusts a journal.
+func checkFiles(path string) (there, log bool, err error) {
 	if there, err = checkFile(path); err != nil {
-		return there, err
+		return there, log, err
 	}
-	log, err := checkFile(path + "-wal")
-	if err != nil {
-		return there, err
+	if log, err = checkFile(path + "-wal"); err != nil {
+		return there, log, err
 	}
 	if log && !there {
-		return false, fmt.Errorf("%w: %s-wal is there and %s is missing; put it back, or restore a backup",
+		return there, log, fmt.Errorf("%w: %s-wal is there and %s is missing; put it back, or restore a backup",
 			vault.ErrDamaged, path, path)
 	}
 	journal, err := checkFile(path + "-journal")
-	if err != nil {
-		return there, err
-	}
-	if journal {
-		return there, fmt.Errorf("%w: SPIKE never leaves a %s-journal, and SQLite would play it back; move it away",
+	if err == nil && journal {
+		err = fmt.Errorf("%w: SPIKE never leaves a %s-journal, and SQLite would play it back; move it away",
 			vault.ErrDamaged, path)
 	}
-	return there, nil
+	return there, log, err
 }
 
 // advise adds what to do to what SQLite alone has said.
@@ -248,6 +267,9 @@ func fill(ctx context.Context, path string) error {
 		err = c.configure()
 	}
 	if err == nil {
+		err = c.takeOver(path, nil)
+	}
+	if err == nil {
 		err = c.createTables(slices.Sorted(maps.Keys(schema())),
 			fmt.Sprintf("PRAGMA application_id=%d", applicationID),
 			fmt.Sprintf("PRAGMA user_version=%d", formatVersion))
@@ -257,7 +279,7 @@ func fill(ctx context.Context, path string) error {
 		// this too, but is silent when it fails.
 		err = c.checkpoint("TRUNCATE")
 	}
-	return errors.Join(err, c.close())
+	return errors.Join(err, c.close(false))
 }
 
 func removeBuild(path string) error {

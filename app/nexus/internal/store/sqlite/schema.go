@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	lib "modernc.org/sqlite/lib"
+
 	"github.com/spiffe/spike/app/nexus/internal/vault"
 )
 
@@ -56,7 +58,11 @@ func (c *conn) createTables(names []string, rest ...string) error {
 	statements = append(statements, "COMMIT")
 	for _, statement := range statements {
 		if err := c.exec(statement); err != nil {
-			return fmt.Errorf("make the tables: %w", err) // closing the connection rolls back
+			// What the disk had no room for is tried again by the next commit.
+			if rollback := c.exec("ROLLBACK"); rollback != nil && !isCode(rollback, lib.SQLITE_ERROR) {
+				return fmt.Errorf("roll back: %w, after: %s", rollback, err.Error())
+			}
+			return fmt.Errorf("make the tables: %w", err)
 		}
 	}
 	return nil
@@ -141,9 +147,12 @@ func (c *conn) checkPages(path string) error {
 
 // checkBirth refuses rows or a header without a state: somebody took the state
 // away, and what remains must not pass for a store that was never written to.
-func (c *conn) checkBirth(path string) error {
+func (c *conn) checkBirth(path string, missing []string) error {
 	query := `SELECT EXISTS (SELECT 1 FROM "header")`
 	for _, table := range vault.Tables() {
+		if slices.Contains(missing, string(table)) {
+			continue
+		}
 		query += ` OR EXISTS (SELECT 1 FROM ` + quote(table) + `)`
 	}
 	found, err := c.value(query)

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
+	"slices"
 	"sync"
 
 	lib "modernc.org/sqlite/lib"
@@ -31,6 +33,10 @@ type Store struct {
 	conn     *conn // nil once closed
 	prepared statements
 	sequence uint64
+	missing  []string // tables that an older program's file has not got yet
+	foundLog bool     // there was a write-ahead log when it was opened
+	ready    bool     // it can be committed to
+	wrote    bool     // something may have been written
 	// failed is the first failure that leaves open what is on the disk.
 	failed error
 	// checkpointAt is how many pages the log may have before the next attempt.
@@ -45,8 +51,26 @@ type statements struct {
 	put, remove             map[vault.Table]*statement
 }
 
-// prepare readies the store for commits once the tables are there.
-func (s *Store) prepare(path string) error {
+// readyLocked makes the store one that can be committed to, at the first commit. Up
+// to then nothing is written: whoever commits has found the rows to be sound, and
+// before that the files are evidence.
+func (s *Store) readyLocked() error {
+	if s.ready {
+		return nil
+	}
+	s.wrote = true
+	if err := s.conn.takeOver(filepath.Join(s.folder, databaseFile), s.missing); err != nil {
+		return err
+	}
+	s.missing = nil
+	if err := s.prepareLocked(); err != nil {
+		return err
+	}
+	s.ready = true
+	return nil
+}
+
+func (s *Store) prepareLocked() error {
 	p := &s.prepared
 	p.put, p.remove = make(map[vault.Table]*statement), make(map[vault.Table]*statement)
 	var err error
@@ -69,19 +93,7 @@ func (s *Store) prepare(path string) error {
 		p.put[table] = prepare(`INSERT OR REPLACE INTO ` + quote(table) + ` (id, sealed) VALUES (?, ?)`)
 		p.remove[table] = prepare(`DELETE FROM ` + quote(table) + ` WHERE id = ?`)
 	}
-	if err != nil {
-		return err
-	}
-	s.checkpointAt = checkpointPages
-	state, err := s.stateLocked()
-	if err != nil {
-		return err
-	}
-	s.sequence = state.Sequence
-	if s.sequence == 0 {
-		return s.conn.checkBirth(path)
-	}
-	return nil
+	return err
 }
 
 // Load implements [vault.Store].
@@ -104,6 +116,9 @@ func (s *Store) loadLocked(ctx context.Context, row func(vault.Row) error) ([]by
 	}
 	if row != nil {
 		for _, table := range vault.Tables() {
+			if slices.Contains(s.missing, string(table)) {
+				continue
+			}
 			if err := s.loadTableLocked(ctx, table, row); err != nil {
 				return nil, vault.State{}, err
 			}
@@ -182,6 +197,9 @@ func (s *Store) Commit(ctx context.Context, b vault.Batch) error {
 func (s *Store) commitLocked(b vault.Batch) error {
 	if err := store.Check(b); err != nil {
 		return err
+	}
+	if err := s.readyLocked(); err != nil {
+		return fmt.Errorf("commit %d: %w", b.Prev+1, err)
 	}
 	if err := s.checkpointIfDueLocked(); err != nil {
 		return err
@@ -262,9 +280,9 @@ func (s *Store) writeLocked(b vault.Batch) error {
 	return err
 }
 
-// Close implements [vault.Store]. It waits for a commit under way. SQLite
-// carries the log over into the database; where it cannot, the log stays, and
-// the next Open reads it.
+// Close implements [vault.Store]. It waits for a commit under way. After commits,
+// SQLite carries the log over into the database; where it cannot, the log stays,
+// and the next Open reads it.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -288,7 +306,11 @@ func (s *Store) releaseLocked() error {
 	for _, statement := range s.prepared.all() {
 		errs = append(errs, statement.driver.Close())
 	}
-	errs = append(errs, s.conn.close())
+	// A log that was found stays as it was until something is written: the store may
+	// have been refused for what is in it. And after a failure it is all that is
+	// known for certain. One that SQLite has just made, and is empty, goes.
+	keep := s.failed != nil || s.foundLog && !s.wrote
+	errs = append(errs, s.conn.close(keep))
 	s.conn, s.prepared = nil, statements{}
 	return errors.Join(errs...)
 }
