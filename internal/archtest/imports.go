@@ -13,6 +13,9 @@ import (
 // prefix begins the import path of everything that is ours.
 const prefix = "github.com/spiffe/spike/"
 
+// formatReader is the second reader of the store, which tests compare Nexus with.
+const formatReader = "app/nexus/internal/format"
+
 // Package is what go list says of a package.
 type Package struct {
 	ImportPath   string
@@ -27,7 +30,7 @@ type Package struct {
 // which puts them together, may import any.
 func nexusImports(from string) (to []string, known bool) {
 	switch {
-	case from == "failpoint":
+	case from == "failpoint", from == "format":
 		return nil, true
 	case from == "seal":
 		return []string{"failpoint"}, true
@@ -68,6 +71,9 @@ func Imports(packages []Package) (violations []string) {
 			if (from == "internal/secret" || from == "internal/policy") && !standard(dep) {
 				complain("%s depends on %s: it may have the standard library alone", from, dep)
 			}
+			if from == formatReader && !standard(dep) {
+				complain("%s depends on %s: it reads the store from its description, with the standard library alone", from, dep)
+			}
 			if from == "internal/policy" && (dep == "net" || below(dep, "net/http") || below(dep, "database/sql")) {
 				complain("%s depends on %s: what a policy says depends on nothing else", from, dep)
 			}
@@ -104,6 +110,8 @@ func linked(program, dep string, complain func(string, ...any)) {
 	}
 	switch {
 	case !strings.HasPrefix(program, "app/"):
+	case dep == prefix+formatReader:
+		complain("%s links %s, which keeps keys in ordinary memory: it is for tests", program, dep)
 	case program != "app/nexus" && banned("github.com/cloudflare/circl", "modernc.org", "database/sql"):
 		complain("%s links %s, which only app/nexus may", program, dep)
 	case program != "app/bench" && banned("gonum.org"):

@@ -39,9 +39,15 @@ func TestImports(t *testing.T) {
 		"a store imports the server":    {Package{ImportPath: nexus + "store/sqlite", Imports: []string{nexus + "server"}}, "store/sqlite imports server"},
 		"a store imports vault":         {Package{ImportPath: nexus + "store/sqlite", Imports: []string{nexus + "vault", "database/sql"}}, ""},
 		"a new package":                 {Package{ImportPath: nexus + "novelty"}, "say in archtest"},
-		"HTTP in the vault":             {Package{ImportPath: nexus + "vault", Imports: []string{"net/http"}}, "net/http"},
-		"SQL in the vault":              {Package{ImportPath: nexus + "vault", Imports: []string{"database/sql/driver"}}, "database/sql/driver"},
-		"the environment in the vault":  {Package{ImportPath: nexus + "vault", Imports: []string{"os"}}, "imports os"},
+		"a reader that asks the vault":  {Package{ImportPath: nexus + "format", Imports: []string{nexus + "vault"}}, "format imports vault"},
+		"a reader whose tests do":       {Package{ImportPath: nexus + "format", TestImports: []string{nexus + "vault"}}, ""},
+		"a reader with another of ours": {Package{ImportPath: nexus + "format", Deps: []string{"hash", prefix + "internal/shamir"}}, "internal/shamir"},
+		"a reader in a program": {
+			Package{ImportPath: prefix + "app/nexus", Name: "main", Deps: []string{nexus + "format"}}, "it is for tests",
+		},
+		"HTTP in the vault":            {Package{ImportPath: nexus + "vault", Imports: []string{"net/http"}}, "net/http"},
+		"SQL in the vault":             {Package{ImportPath: nexus + "vault", Imports: []string{"database/sql/driver"}}, "database/sql/driver"},
+		"the environment in the vault": {Package{ImportPath: nexus + "vault", Imports: []string{"os"}}, "imports os"},
 		"secret with a library": {
 			Package{ImportPath: prefix + "internal/secret", Deps: []string{"sync", "golang.org/x/sys/unix"}}, "golang.org/x/sys/unix",
 		},
