@@ -39,6 +39,9 @@ func (s *session) explain(ctx context.Context, what string, err error) error {
 	case errors.Is(err, client.ErrUnreachable):
 		f.Code = Unreachable
 		f.Why = fmt.Sprintf("%s does not answer: %v.", nexus, root(err))
+		if errors.Is(err, context.DeadlineExceeded) {
+			f.Why = nexus + " does not answer in time."
+		}
 		f.Next = []string{"Start Nexus, or correct SPIKE_NEXUS_API_URL."}
 	// Found before it was sent, which is what the exit code promises.
 	case errors.Is(err, client.ErrUnsendable):

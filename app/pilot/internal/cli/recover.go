@@ -26,7 +26,8 @@ func (a *app) operatorRecover() *cobra.Command {
 so on, mode 0600, in a folder that is yours alone). Shards are never shown.
 
 The folder must be new, empty, or, with --force, have an older set and nothing
-else. The whole set is written, or nothing changes.
+else. The whole set is written, or nothing changes. What was left beside the folder
+when this was cut off before, is named and left alone.
 
 It needs an identity with the role recover.`,
 		Args:              none(),
@@ -35,7 +36,7 @@ It needs an identity with the role recover.`,
 			return a.recover(cmd, dir, force)
 		},
 	}
-	cmd.Flags().StringVar(&dir, "dir", "", "the folder (default SPIKE_PILOT_RECOVERY_DIR, or ~/.spike/recover)")
+	cmd.Flags().StringVar(&dir, "dir", "", "the `FOLDER` (default SPIKE_PILOT_RECOVERY_DIR, or ~/.spike/recover)")
 	cmd.Flags().BoolVar(&force, "force", false, "replace an older set that is in the folder")
 	completeWith(cmd, "dir", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return nil, cobra.ShellCompDirectiveFilterDirs

@@ -40,7 +40,7 @@ It needs an identity with the role restore.`,
 			return a.restore(cmd, files)
 		},
 	}
-	cmd.Flags().StringArrayVar(&files, "file", nil, "a file with a shard; can be repeated")
+	cmd.Flags().StringArrayVar(&files, "file", nil, "a `FILE` with a shard; can be repeated")
 	return cmd
 }
 
