@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -18,40 +19,43 @@ import (
 var ErrFolder = errors.New("the data folder cannot be used")
 
 // prepareFolder returns the folder's absolute path. It makes the folder when it
-// is missing, and otherwise refuses one that others could reach into.
-func prepareFolder(folder string) (string, error) {
+// is missing, and otherwise refuses one that others could reach into. made has the
+// folders that it made, the innermost last.
+func prepareFolder(folder string) (path string, made []string, err error) {
 	if folder == "" {
-		return "", fmt.Errorf("%w: it has no name; set one", ErrFolder)
+		return "", nil, fmt.Errorf("%w: it has no name; set one", ErrFolder)
 	}
-	path, err := filepath.Abs(folder)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrFolder, err)
+	if path, err = filepath.Abs(folder); err != nil {
+		return "", nil, fmt.Errorf("%w: %w", ErrFolder, err)
 	}
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := makeFolder(path); err != nil {
-			return "", err
+	if _, err = os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		if made, err = makeFolder(path); err != nil {
+			return "", made, err
 		}
-		info, err = os.Lstat(path)
 	}
+	return path, made, checkFolder(path)
+}
+
+func checkFolder(path string) error {
+	info, err := os.Lstat(path)
 	if err != nil {
-		return "", refusal(path, err)
+		return refusal(path, err)
 	}
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
 		target, err := os.Readlink(path)
 		if err != nil {
-			return "", refusal(path, err)
+			return refusal(path, err)
 		}
-		return "", fmt.Errorf("%w: %s is a symbolic link to %s, and a link can be pointed elsewhere; "+
+		return fmt.Errorf("%w: %s is a symbolic link to %s, and a link can be pointed elsewhere; "+
 			"name the folder itself", ErrFolder, path, target)
 	case !info.IsDir():
-		return "", fmt.Errorf("%w: %s is a file; name a folder, or one that does not exist yet", ErrFolder, path)
+		return fmt.Errorf("%w: %s is a file; name a folder, or one that does not exist yet", ErrFolder, path)
 	}
 	if err := checkPrivate(path, info, "chmod 700"); err != nil {
-		return "", err
+		return err
 	}
-	return path, checkAccess(path, unix.R_OK|unix.W_OK|unix.X_OK)
+	return checkAccess(path, unix.R_OK|unix.W_OK|unix.X_OK)
 }
 
 // checkAccess asks the system: what a mode allows says nothing about a disk that
@@ -63,28 +67,44 @@ func checkAccess(path string, access uint32) error {
 	return nil
 }
 
-// makeFolder makes the folder and what is missing above it, for this user only.
-// Each new entry is flushed: a folder that a power cut takes away takes with it
-// whatever was flushed inside.
-func makeFolder(path string) error {
+// makeFolder makes the folder and what is missing above it, for this user only, and
+// returns what it made. Each new entry is flushed: a folder that a power cut takes
+// away takes with it whatever was flushed inside.
+func makeFolder(path string) (made []string, err error) {
 	parent := filepath.Dir(path)
 	if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) && parent != path {
-		if err := makeFolder(parent); err != nil {
-			return err
+		if made, err = makeFolder(parent); err != nil {
+			return made, err
 		}
 	}
-	err := os.Mkdir(path, 0o700)
+	err = os.Mkdir(path, 0o700)
 	if errors.Is(err, fs.ErrExist) {
-		return nil // somebody else just made it; it is checked like any other
+		return made, nil // somebody else just made it; it is checked like any other
 	}
 	if err == nil {
+		made = append(made, path)
 		err = os.Chmod(path, 0o700) // the umask may have taken bits away
 	}
 	if err == nil {
 		err = syncFolder(parent)
 	}
 	if err != nil {
-		return refusal(path, err)
+		return made, refusal(path, err)
+	}
+	return made, nil
+}
+
+// removeFolders takes folders that makeFolder made away again, as far as they are
+// empty: something may be in one that is not ours.
+func removeFolders(made []string) error {
+	for _, path := range slices.Backward(made) {
+		err := os.Remove(path)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
+			return nil
+		}
+		if err != nil {
+			return refusal(path, err)
+		}
 	}
 	return nil
 }
@@ -125,10 +145,15 @@ func checkPrivate(path string, info fs.FileInfo, cure string) error {
 	return nil
 }
 
-// refusal turns what the system said into what to do about it.
+// refusal turns what the system said, of a folder or of a file in it, into what to do
+// about it.
 func refusal(path string, err error) error {
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		// People look for room on a disk, and know it by the folder.
+		if info, stat := os.Lstat(path); stat != nil || !info.IsDir() {
+			path = filepath.Dir(path)
+		}
 		return fmt.Errorf("%w: %w; make room on the disk of %s", vault.ErrFull, err, path)
 	case errors.Is(err, unix.EROFS):
 		return fmt.Errorf("%w: the disk of %s is mounted read-only; mount it for writing, or name another folder",

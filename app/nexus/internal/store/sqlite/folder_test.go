@@ -128,6 +128,13 @@ func TestFolderRefused(t *testing.T) {
 			before := picture(t, filepath.Dir(folder))
 			refused(t, name, sqlite.ErrFolder, c.words...)
 			samePicture(t, filepath.Dir(folder), before)
+			if strings.Contains(c.name, "lock") {
+				return
+			}
+			must(t, os.Remove(filepath.Join(folder, "nexus.lock")))
+			before = picture(t, filepath.Dir(folder))
+			refused(t, name, sqlite.ErrFolder, c.words...)
+			samePicture(t, filepath.Dir(folder), before)
 		})
 	}
 }

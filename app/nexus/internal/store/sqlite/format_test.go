@@ -108,12 +108,28 @@ func TestFormatRefused(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			folder := filled(t)
 			c.spoil(t, filepath.Join(folder, "spike.db"))
-			before := picture(t, folder)
-			for range 2 { // refused once, refused again
-				refused(t, folder, c.kind, c.words...)
-				samePicture(t, folder, before)
+			for _, lock := range []string{"as it was", "", string(make([]byte, 5000)), "none"} {
+				placeLock(t, folder, lock)
+				before := picture(t, folder)
+				for range 2 { // refused once, refused again
+					refused(t, folder, c.kind, c.words...)
+					samePicture(t, folder, before)
+				}
 			}
 		})
+	}
+}
+
+// placeLock writes a lock file of that content, which some process before us left, or
+// removes the one that is there.
+func placeLock(t *testing.T, folder, content string) {
+	t.Helper()
+	switch path := filepath.Join(folder, "nexus.lock"); content {
+	case "as it was":
+	case "none":
+		must(t, os.Remove(path))
+	default:
+		must(t, os.WriteFile(path, []byte(content), 0o600))
 	}
 }
 

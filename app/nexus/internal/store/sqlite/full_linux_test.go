@@ -65,13 +65,16 @@ func TestFullDisk(t *testing.T) {
 	folder := filepath.Join(disk, "store")
 
 	free := fill(t, disk, 0)
-	if _, err := sqlite.Open(t.Context(), sqlite.Config{Folder: folder}); !errors.Is(err, vault.ErrFull) {
-		t.Fatalf("Open of a new store on a full disk = %v, want ErrFull", err)
-	} else if !strings.Contains(err.Error(), "make room on the disk of "+folder) {
-		t.Errorf("%v: does not say what to do", err)
-	}
-	if _, err := os.Stat(filepath.Join(folder, "spike.db")); !os.IsNotExist(err) {
-		t.Errorf("a database was begun: %v", err)
+	before := picture(t, disk)
+	for range 2 {
+		_, err := sqlite.Open(t.Context(), sqlite.Config{Folder: filepath.Join(folder, "below")})
+		if !errors.Is(err, vault.ErrFull) {
+			t.Fatalf("Open of a new store on a full disk = %v, want ErrFull", err)
+		}
+		if !strings.HasSuffix(err.Error(), "make room on the disk of "+filepath.Join(folder, "below")) {
+			t.Errorf("%v: does not say what to do", err)
+		}
+		samePicture(t, disk, before)
 	}
 	free()
 

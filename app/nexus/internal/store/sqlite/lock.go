@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -28,61 +29,114 @@ var ErrInUse = errors.New("the data folder is in use")
 // that file is closed anywhere in the process; this one is not.
 type lock struct {
 	file *os.File
+	path string
+	made bool   // by this attempt to open the store
+	was  []byte // what the file's beginning held before, and
+	size int64  // how long it was
 }
 
-func acquireLock(folder string) (*lock, error) {
+// takeLock locks a folder that has a lock file already. It returns nil when there is
+// none: whoever has the folder has one.
+func takeLock(folder string) (*lock, error) {
 	path := filepath.Join(folder, lockFile)
 	there, err := checkFile(path)
-	if err != nil {
+	if err != nil || !there {
 		return nil, err
 	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	return openLock(path, 0)
+}
+
+// makeLock locks a folder that had no lock file a moment ago.
+func makeLock(folder string) (*lock, error) {
+	path := filepath.Join(folder, lockFile)
+	l, err := openLock(path, os.O_CREATE|os.O_EXCL)
+	if errors.Is(err, fs.ErrExist) {
+		// Somebody else is starting too.
+		return openLock(path, 0)
+	}
+	return l, err
+}
+
+func openLock(path string, how int) (*lock, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|how|unix.O_NOFOLLOW, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, refusal(path, err)
 	}
-	l := &lock{file: file}
-	if err := l.take(path, there); err != nil {
+	l := &lock{file: file, path: path, made: how != 0}
+	if err := l.take(); err != nil {
+		if l.made {
+			err = errors.Join(err, os.Remove(path))
+		}
 		return nil, errors.Join(err, file.Close())
 	}
 	return l, nil
 }
 
-func (l *lock) take(path string, there bool) error {
+func (l *lock) take() error {
 	err := unix.Flock(int(l.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	for errors.Is(err, unix.EINTR) {
 		err = unix.Flock(int(l.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return l.inUse(filepath.Dir(path))
+		l.made = false // it is theirs by now
+		return l.inUse(filepath.Dir(l.path))
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %s cannot be locked: %w; name a folder on a local disk", ErrFolder, path, err)
+		return fmt.Errorf("%w: %s cannot be locked: %w; name a folder on a local disk", ErrFolder, l.path, err)
 	}
-	if !there {
+	if l.made {
 		if err := l.file.Chmod(0o600); err != nil { // the umask may have taken bits away
-			return refusal(path, err)
+			return refusal(l.path, err)
 		}
 	}
 	// Whoever removes the file while it is locked lets the next one in.
 	mine, err := l.file.Stat()
 	if err != nil {
-		return refusal(path, err)
+		return refusal(l.path, err)
 	}
-	current, err := os.Lstat(path)
+	current, err := os.Lstat(l.path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(mine, current) {
+		l.made = false
+		return fmt.Errorf("%w: %s was replaced at this moment; is another process starting? Try again", ErrInUse, l.path)
+	}
 	if err != nil {
-		return refusal(path, err)
+		return refusal(l.path, err)
 	}
-	if !os.SameFile(mine, current) {
-		return fmt.Errorf("%w: %s was replaced at this moment; is another process starting? Try again", ErrInUse, path)
+	l.size = mine.Size()
+	l.was = make([]byte, min(l.size, lockRecord))
+	if _, err := l.file.ReadAt(l.was, 0); err != nil {
+		return refusal(l.path, err)
 	}
-	return l.write(path)
+	return nil
 }
 
-func (l *lock) write(path string) error {
+// sign says who has the folder.
+func (l *lock) sign() error {
 	record := fmt.Appendf(nil, "%d %.128s", os.Getpid(), hostname())
 	record = append(record, bytes.Repeat([]byte{' '}, lockRecord-1-len(record))...)
 	if _, err := l.file.WriteAt(append(record, '\n'), 0); err != nil {
-		return refusal(path, err)
+		return refusal(l.path, err)
+	}
+	return nil
+}
+
+// undo makes the file what it was before it was locked. It is still locked.
+func (l *lock) undo() error {
+	if l.made {
+		if err := os.Remove(l.path); err != nil {
+			return refusal(l.path, err)
+		}
+		return nil
+	}
+	err := l.file.Truncate(l.size)
+	if err == nil {
+		_, err = l.file.WriteAt(l.was, 0)
+	}
+	if err != nil {
+		return refusal(l.path, err)
 	}
 	return nil
 }

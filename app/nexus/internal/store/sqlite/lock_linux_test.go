@@ -1,11 +1,13 @@
 package sqlite_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/spiffe/spike/app/nexus/internal/store/sqlite"
@@ -82,5 +84,37 @@ func TestStaleLock(t *testing.T) {
 		checkAt(t, s, 1)
 		refused(t, folder, sqlite.ErrInUse, "the process with id "+strconv.Itoa(os.Getpid()))
 		closeStore(t, s)
+	}
+}
+
+// TestManyStartAtOnce: of several that find the same new folder one has it, and the
+// others are told so, whatever they saw of it while it came to be.
+func TestManyStartAtOnce(t *testing.T) {
+	for range 20 {
+		folder := filepath.Join(t.TempDir(), "above", "store")
+		var wg sync.WaitGroup
+		stores := make([]*sqlite.Store, 6)
+		for i := range stores {
+			wg.Go(func() {
+				var err error
+				stores[i], err = sqlite.Open(t.Context(), sqlite.Config{Folder: folder})
+				if err != nil && !errors.Is(err, sqlite.ErrInUse) {
+					t.Errorf("Open = %v, want ErrInUse", err)
+				}
+			})
+		}
+		wg.Wait()
+		won := 0
+		for _, s := range stores {
+			if s != nil {
+				won++
+				commit(t, s, next(0, 100))
+				closeStore(t, s)
+			}
+		}
+		if won != 1 {
+			t.Errorf("%d have the folder", won)
+		}
+		checkAt(t, open(t, folder), 1)
 	}
 }

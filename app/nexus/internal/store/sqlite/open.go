@@ -46,39 +46,65 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	folder, err := prepareFolder(config.Folder)
-	if err != nil {
-		return nil, fmt.Errorf("open the store: %w", err)
-	}
-	lock, err := acquireLock(folder)
-	if err != nil {
-		return nil, fmt.Errorf("open the store: %w", err)
-	}
-	s := &Store{log: config.Log, lock: lock, folder: folder}
+	s := &Store{log: config.Log}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if err := s.open(ctx, folder); err != nil {
-		return nil, fmt.Errorf("open the store: %w", errors.Join(advise(folder, err), s.Close()))
+	folder, made, err := prepareFolder(config.Folder)
+	if err == nil {
+		s.folder = folder
+		err = s.lockAndOpen(ctx, folder)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the store: %w", errors.Join(advise(folder, err), removeFolders(made)))
 	}
 	return s, nil
 }
 
-func (s *Store) open(ctx context.Context, folder string) error {
+// lockAndOpen leaves nothing behind when it fails, and nothing open.
+func (s *Store) lockAndOpen(ctx context.Context, folder string) (err error) {
 	path := filepath.Join(folder, databaseFile)
-	there, log, err := checkFiles(path)
-	if err != nil {
+	if s.lock, err = takeLock(folder); err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		errs := []error{err, s.releaseLocked()}
+		if s.lock != nil {
+			errs = append(errs, s.lock.undo(), s.lock.release())
+			s.lock = nil
+		}
+		err = errors.Join(errs...)
+	}()
+	// A folder that is to be refused gets no lock file. But what was seen of one that
+	// is not locked counts only if nobody has come and locked it since.
+	if s.lock == nil {
+		if _, _, refused := checkFiles(path); refused == nil {
+			s.lock, err = makeLock(folder)
+		} else if s.lock, err = takeLock(folder); err == nil && s.lock == nil {
+			err = refused
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := s.lock.sign(); err != nil {
+		return err
+	}
+	if err := s.open(ctx, folder); err != nil {
 		return err
 	}
 	// What a copy that was cut off has left.
-	if err := errors.Join(removeBuild(filepath.Join(folder, copyFile)), removeBuild(filepath.Join(folder, importFile))); err != nil {
-		return err
-	}
-	if there {
-		// Before SQLite has the file: it may repair, and so change, what is not
-		// ours.
-		err = checkMagic(path)
-	} else {
+	return errors.Join(removeBuild(filepath.Join(folder, copyFile)), removeBuild(filepath.Join(folder, importFile)))
+}
+
+// open opens the store of a folder that is locked.
+func (s *Store) open(ctx context.Context, folder string) error {
+	path := filepath.Join(folder, databaseFile)
+	there, log, err := checkFiles(path)
+	if err == nil && !there {
 		err = build(ctx, folder)
 	}
 	if err != nil {
@@ -175,8 +201,9 @@ func (c *conn) configure() error {
 	return nil
 }
 
-// checkFiles reports whether there is a database, and a log, and refuses what SQLite
-// would act on: it deletes a log without its database, and trusts a journal.
+// checkFiles reports whether there is a database, and a log. It refuses what is no
+// store of ours, and what SQLite would act on: it deletes a log without its database,
+// and trusts a journal.
 func checkFiles(path string) (there, log bool, err error) {
 	if there, err = checkFile(path); err != nil {
 		return there, log, err
@@ -192,6 +219,10 @@ func checkFiles(path string) (there, log bool, err error) {
 	if err == nil && journal {
 		err = fmt.Errorf("%w: SPIKE never leaves a %s-journal, and SQLite would play it back; move it away",
 			vault.ErrDamaged, path)
+	}
+	if err == nil && there {
+		// Before SQLite has the file: it may repair, and so change, what is not ours.
+		err = checkMagic(path)
 	}
 	return there, log, err
 }
