@@ -113,13 +113,19 @@ Wrote %s of the cluster %s, key %s.
 // it holds whether or not a set is written now.
 func (a *app) warnLeft(dir string) error {
 	folders, err := paper.Leftovers(dir)
-	for _, folder := range folders {
-		quoted := shellQuoted(folder)
-		a.tell(`Warning: when recovery shards were written here before, that was cut off, and some
-were left in %s.
-They are as good as any others. If no other "spike operator recover" runs now:
-  shred -u %s/*; rmdir %s`, render.Clean(folder), quoted, quoted)
+	if len(folders) == 0 {
+		return err
 	}
+	var list, files, quoted string
+	for _, folder := range folders {
+		list += "\n  " + render.Clean(folder)
+		quoted += " " + shellQuoted(folder)
+		files += " " + shellQuoted(folder) + "/*"
+	}
+	a.tell(`Warning: when recovery shards were written here before, that was cut off. Some may
+have been left, and are as good as any others:%s
+If no other "spike operator recover" runs now, remove them:
+  shred -u%s; rmdir%s`, list, files, quoted)
 	return err
 }
 
