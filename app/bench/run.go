@@ -6,6 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spiffe/spike/app/bench/internal/measure"
@@ -18,7 +20,7 @@ const usage = `bench measures a real cluster against the least that a Go server 
 can do, the ceiling. scripts/bench builds all that it needs, and calls it.
 
 Usage:
-  bench --programs FOLDER [--quick] [--output FOLDER] [--folder FOLDER] [--rounds N]
+  bench --programs FOLDER [--quick] [--output FOLDER] [--folder FOLDER] [--rounds N] [--only PARTS]
   bench ceiling     serve what is measured by; the other form starts it
 
 `
@@ -26,6 +28,7 @@ Usage:
 // options are what the command line says.
 type options struct {
 	programs, output, folder string
+	only                     []string
 	quick                    bool
 	rounds                   int
 }
@@ -50,7 +53,7 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		return fmt.Errorf("%s is in memory (tmpfs), where a flush costs nothing; name a folder on a disk with --folder", o.folder)
 	}
 	rows, err := measure.Run(ctx, measure.Config{
-		Programs: o.programs, Folder: o.folder, Size: size,
+		Programs: o.programs, Folder: o.folder, Size: size, Only: o.only,
 		Say: func(format string, args ...any) {
 			_, _ = fmt.Fprintf(stderr, format+" …\n", args...) // a remark
 		},
@@ -78,6 +81,15 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.folder, "folder", ".spike-bench", "where the stores are: on the disk that is measured")
 	flags.BoolVar(&o.quick, "quick", false, "rough figures in less than a minute")
 	flags.IntVar(&o.rounds, "rounds", 0, "how many rounds, if not 7, or 3 quick ones")
+	flags.Func("only", "measure only these, comma-separated: "+strings.Join(measure.Parts(), ", "), func(list string) error {
+		for name := range strings.SplitSeq(list, ",") {
+			if !slices.Contains(measure.Parts(), name) {
+				return fmt.Errorf("%q is none of them", name)
+			}
+			o.only = append(o.only, name)
+		}
+		return nil
+	})
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return o, err

@@ -81,6 +81,7 @@ func TestCommandLine(t *testing.T) {
 		{"--programs bin --rounds -1", "at least"},
 		{"--programs bin more", "more"},
 		{"--none", "none"},
+		{"--programs bin --only reads,everything", "everything"},
 	} {
 		err := run(t.Context(), strings.Fields(tc.args), func(string) (string, bool) { return "", false }, io.Discard, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), tc.want) || !errors.Is(err, process.ErrUsage) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/spiffe/spike/app/bench/internal/load"
@@ -30,6 +31,8 @@ type Config struct {
 	Programs string // the folder of the programs
 	Folder   string // on the disk that is to be measured
 	Size     Size
+	// Only, unless it is empty, leaves out what is not named so; see Parts.
+	Only []string
 	// Say is told what is going on.
 	Say func(format string, args ...any)
 }
@@ -59,12 +62,24 @@ func Run(ctx context.Context, c Config) (rows []*Row, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.ground.Close()) }()
-	for _, part := range []func(context.Context) error{b.serving, b.large} {
-		if err := part(ctx); err != nil {
-			return nil, err
-		}
+	if b.wants(servingParts()...) {
+		err = b.serving(ctx)
 	}
-	return b.rows, nil
+	if err == nil && b.wants(largePart) {
+		err = b.large(ctx)
+	}
+	return b.rows, err
+}
+
+// largePart is what is measured with a large store.
+const largePart = "large"
+
+// Parts are what can be measured by itself.
+func Parts() []string { return append(servingParts(), largePart) }
+
+// wants reports whether one of the parts is to be measured.
+func (b *bench) wants(parts ...string) bool {
+	return len(b.Only) == 0 || slices.ContainsFunc(parts, func(p string) bool { return slices.Contains(b.Only, p) })
 }
 
 // note adds a sample to a row, which must be there.

@@ -15,24 +15,47 @@ func (b *bench) serving(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.one.Close()) }()
-	if b.many, err = b.start(ctx, b.Size.Workloads, small); err != nil {
-		return err
+	if b.wants("policies") {
+		if b.many, err = b.start(ctx, b.Size.Workloads, small); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, b.many.Close()) }()
 	}
-	defer func() { err = errors.Join(err, b.many.Close()) }()
 	if b.ceiling, err = b.one.Ceiling(ctx); err != nil {
 		return err
 	}
 	for round := range b.Size.Rounds {
 		b.Say("round %d of %d", round+1, b.Size.Rounds)
-		for _, f := range []func(context.Context) error{
-			b.reads, b.standard, b.policies, b.writes, b.writer, b.mixed, b.handshakes,
-		} {
-			if err := f(ctx); err != nil {
+		for _, p := range serving() {
+			if !b.wants(p.name) {
+				continue
+			}
+			if err := p.run(b, ctx); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// part is one of the things that a round measures.
+type part struct {
+	name string
+	run  func(*bench, context.Context) error
+}
+
+func serving() []part {
+	return []part{
+		{"reads", (*bench).reads}, {"standard", (*bench).standard}, {"policies", (*bench).policies}, {"writes", (*bench).writes},
+		{"writer", (*bench).writer}, {"mixed", (*bench).mixed}, {"handshakes", (*bench).handshakes},
+	}
+}
+
+func servingParts() (names []string) {
+	for _, p := range serving() {
+		names = append(names, p.name)
+	}
+	return names
 }
 
 // reads are a workload's under a policy, with the audit line written.
