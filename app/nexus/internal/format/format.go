@@ -51,13 +51,17 @@ func Load(ctx context.Context, db *sql.DB) (*File, error) {
 			return nil, fmt.Errorf("%s is %d, not %d", pragma, got, want)
 		}
 	}
+	there, err := schema(ctx, db)
+	if err != nil {
+		return nil, err
+	}
 	f := &File{State: Row{Table: "state", ID: 1}}
-	err := db.QueryRowContext(ctx, `SELECT content FROM "header" WHERE id = 1`).Scan(&f.Header)
+	err = db.QueryRowContext(ctx, `SELECT content FROM "header" WHERE id = 1`).Scan(&f.Header)
 	if err == nil {
 		err = db.QueryRowContext(ctx, `SELECT sequence, sealed FROM "state" WHERE id = 1`).Scan(&f.Sequence, &f.State.Sealed)
 	}
 	for _, table := range tables {
-		if err == nil {
+		if err == nil && slices.Contains(there, table) {
 			err = f.rows(ctx, db, table)
 		}
 	}
@@ -65,6 +69,27 @@ func Load(ctx context.Context, db *sql.DB) (*File, error) {
 		return nil, fmt.Errorf("read the tables: %w", err)
 	}
 	return f, nil
+}
+
+// schema returns the names of what is in the database, and refuses what no release
+// of this format has made.
+func schema(ctx context.Context, db *sql.DB) (names []string, err error) {
+	found, err := db.QueryContext(ctx, `SELECT type, name FROM sqlite_schema`)
+	if err != nil {
+		return nil, fmt.Errorf("read the schema: %w", err)
+	}
+	defer func() { err = errors.Join(err, found.Err(), found.Close()) }()
+	for found.Next() {
+		var kind, name string
+		if err := found.Scan(&kind, &name); err != nil {
+			return nil, fmt.Errorf("read the schema: %w", err)
+		}
+		if kind != "table" || name != "header" && name != "state" && !slices.Contains(tables[:], name) {
+			return nil, fmt.Errorf("there is a %s %q", kind, name)
+		}
+		names = append(names, name)
+	}
+	return names, nil
 }
 
 func (f *File) rows(ctx context.Context, db *sql.DB, table string) (err error) {
@@ -146,6 +171,27 @@ func (s *Store) read(f *File) (err error) {
 		return errors.New("the header is not the state's")
 	case !slices.Equal(s.State.Bytes("digest"), digest[:]):
 		return errors.New("the digest is not the state's")
+	}
+	return s.once()
+}
+
+// once refuses two records of what there is one of.
+func (s *Store) once() error {
+	seen := map[string]bool{}
+	for _, r := range s.Records {
+		var what string
+		switch r.Table {
+		case "secret":
+			what = fmt.Sprintf("version %d of %q", r.Number("version"), r.Text("path"))
+		case "policy":
+			what = fmt.Sprintf("policy %q", r.Text("name"))
+		default:
+			continue
+		}
+		if seen[what] {
+			return fmt.Errorf("%s is there twice", what)
+		}
+		seen[what] = true
 	}
 	return nil
 }

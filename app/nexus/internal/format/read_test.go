@@ -265,6 +265,36 @@ func TestLog(t *testing.T) {
 	}
 }
 
+// TestOtherTables reads the file of a release that did not know a table, and none
+// that has more.
+func TestOtherTables(t *testing.T) {
+	birth, err := vault.NewBirth([]string{"https://keeper-1:8443"}, 1, 1)
+	must(t, err)
+	defer birth.Destroy()
+	folder := filepath.Join(t.TempDir(), "store")
+	v := open(t, folder)
+	must(t, v.Create(t.Context(), birth))
+	must(t, v.Close())
+	db, err := sql.Open("sqlite", filepath.Join(folder, "spike.db"))
+	must(t, err)
+	_, err = db.ExecContext(t.Context(), `DROP TABLE "cipher"`)
+	must(t, err)
+	must(t, db.Close())
+	s, err := load(t, folder).Open("keeper", exposed(t, birth.Keepers))
+	if err != nil || len(s.Records) != 2 {
+		t.Errorf("got %v, %v", s, err)
+	}
+
+	db, err = sql.Open("sqlite", filepath.Join(folder, "spike.db"))
+	must(t, err)
+	_, err = db.ExecContext(t.Context(), `CREATE VIEW other AS SELECT 1`)
+	must(t, err)
+	if _, err := Load(t.Context(), db); err == nil || !strings.Contains(err.Error(), `a view "other"`) {
+		t.Errorf("with a view that SPIKE never makes: %v", err)
+	}
+	must(t, db.Close())
+}
+
 // TestRefused shows that the comparisons above are not with anything: a reader
 // that opens what was tampered with checks nothing.
 func TestRefused(t *testing.T) {
@@ -293,6 +323,10 @@ func TestRefused(t *testing.T) {
 		f = file()
 		f.Rows = slices.Delete(f.Rows, i, i+1)
 		refused("a row gone", "the state says", f, "paper", paper)
+	}
+	twice := &Store{Records: []Record{{Table: "policy"}, {Table: "cipher"}, {Table: "cipher"}, {Table: "policy"}}}
+	if err := twice.once(); err == nil || !strings.Contains(err.Error(), "policy") {
+		t.Errorf("two policies of a name: %v", err)
 	}
 	f := file()
 	f.Header = bytes.Replace(f.Header, []byte("keeper-2b"), []byte("keeper-2c"), 1)
