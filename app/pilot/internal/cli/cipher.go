@@ -19,6 +19,7 @@ import (
 	"github.com/spiffe/spike/internal/role"
 )
 
+// cipher has two commands that are one, in two directions.
 func (a *app) cipher() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "cipher COMMAND",
@@ -71,7 +72,7 @@ type direction struct {
 	verb, done string
 	stream     func(*session, context.Context, []byte) ([]byte, error)
 	json       func(*session, context.Context, []byte) ([]byte, error)
-	encrypts   bool
+	encrypts   bool // what decides the form of what comes in and goes out
 }
 
 // cipherOptions is what the flags say.
@@ -80,6 +81,8 @@ type cipherOptions struct {
 	json, force bool
 }
 
+// cipherCommand adds what both have in common. Neither takes an argument: a plaintext
+// would be seen in the list of processes.
 func (a *app) cipherCommand(d *direction, cmd *cobra.Command) *cobra.Command {
 	var opt cipherOptions
 	cmd.Args, cmd.ValidArgsFunction = none(), cobra.NoFileCompletions
@@ -95,6 +98,7 @@ func (a *app) cipherCommand(d *direction, cmd *cobra.Command) *cobra.Command {
 // runCipher has a place for the output and all of the input before Nexus is asked.
 func (a *app) runCipher(cmd *cobra.Command, d *direction, opt *cipherOptions) (err error) {
 	ctx, nothing := cmd.Context(), "Nothing was "+d.done+"."
+	// Bytes could steer the terminal. A plaintext goes there as secret get's does.
 	if opt.out == "-" && d.encrypts && !opt.json && terminal.Is(a.Out) {
 		return usage(cmd, "What is written is bytes, which are not for a terminal: name a file with --out, or use --json.")
 	}
@@ -135,6 +139,7 @@ func (a *app) runCipher(cmd *cobra.Command, d *direction, opt *cipherOptions) (e
 	}
 	defer s.Close()
 	s.asks("execute", "")
+	// All of the answer is here before any of it is written.
 	output, err := work(s, ctx, input)
 	defer clear(output)
 	if err != nil {
@@ -193,6 +198,7 @@ const (
 // unfit says why input need not be sent; nil where it is for Nexus to decide.
 func unfit(d *direction, opt *cipherOptions, input []byte) *Failure {
 	f := &Failure{Code: Usage, Next: []string{"Nothing was sent."}}
+	// No Nexus takes more than this, so its answer is known.
 	longest := largestPlaintext
 	switch {
 	case !d.encrypts && opt.json:
@@ -233,6 +239,7 @@ type encrypted struct {
 	Ciphertext []byte `json:"ciphertext"`
 }
 
+// encryptJSON writes a text file: indented, and with a newline at its end.
 func (s *session) encryptJSON(ctx context.Context, plaintext []byte) ([]byte, error) {
 	res, err := s.Encrypt(ctx, plaintext)
 	if err != nil {
@@ -244,6 +251,7 @@ func (s *session) encryptJSON(ctx context.Context, plaintext []byte) ([]byte, er
 
 var errNotEncrypted = errors.New("the input is not what encrypt --json writes")
 
+// decryptJSON takes more than encryptJSON writes: any order, any spaces, other keys.
 func (s *session) decryptJSON(ctx context.Context, input []byte) ([]byte, error) {
 	var in encrypted
 	// The cause is left out, since it may repeat a part of the input.
@@ -257,6 +265,7 @@ func (s *session) decryptJSON(ctx context.Context, input []byte) ([]byte, error)
 const limitHelp = "A plaintext has at most 65520 bytes (a ciphertext 65536, with its tag of 16), unless " +
 	"SPIKE_NEXUS_CRYPTO_MAX_CIPHERTEXT_SIZE is set otherwise at Nexus."
 
+// keyOfItsOwn is the way for what is large, as every such service has it.
 const keyOfItsOwn = "Encrypt it with a key of its own, and that key with this."
 
 // explainCipher says what a refusal can mean. Nexus says no more than that it is
@@ -273,6 +282,7 @@ func (s *session) explainCipher(ctx context.Context, d *direction, opt *cipherOp
 		return explained
 	}
 	given := render.Count(size, "byte")
+	// Of JSON no more is known than that it is longer.
 	plaintext := size
 	if !d.encrypts {
 		plaintext -= streamExtra

@@ -19,6 +19,8 @@ import (
 	"github.com/spiffe/spike/internal/role"
 )
 
+// policy has the commands that change policies, and two that need no Nexus: what is
+// wrong with them, and what they would decide, is best known before they count.
 func (a *app) policy() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "policy COMMAND",
@@ -44,6 +46,8 @@ const aclPath = policy.ReservedPrefix + "acl"
 // permissionWords are offered for --permission.
 var permissionWords = [...]string{"read", "write", "list", "execute", "super"}
 
+// policyCreate is for one policy, without a file. It is checked as one that is in a
+// file, so that there is one set of rules.
 func (a *app) policyCreate() *cobra.Command {
 	var id, path string
 	var permissions []string
@@ -73,6 +77,7 @@ Put patterns into single quotes, so that the shell leaves them alone.`,
 			Name: policyfile.Text{Value: args[0], Line: 1}, SPIFFEID: policyfile.Text{Value: id, Line: 1}, Path: policyfile.Text{Value: path, Line: 1},
 		}
 		for _, p := range permissions {
+			// In "read, write" the space is not meant.
 			d.Permissions = append(d.Permissions, policyfile.Text{Value: strings.TrimSpace(p), Line: 1})
 		}
 		return a.createPolicy(cmd, &d)
@@ -91,6 +96,9 @@ func completePermissions(_ *cobra.Command, _ []string, begun string) (offered []
 	return offered, cobra.ShellCompDirectiveNoFileComp
 }
 
+// createPolicy tells every mistake at once, and asks Nexus only if there is none. That
+// no policy of this name is there is looked up first: Nexus would replace it. Two who
+// create the same one at the same moment are not told apart; apply is for that.
 func (a *app) createPolicy(cmd *cobra.Command, d *policyfile.Document) error {
 	ctx := cmd.Context()
 	problems := policyfile.Check([]policyfile.Document{*d})
@@ -170,6 +178,7 @@ func putRequest(d *policyfile.Document) api.PolicyPutRequest {
 	return put
 }
 
+// policyList leaves it to Nexus to compare patterns, which it does by their text.
 func (a *app) policyList() *cobra.Command {
 	var filter api.PolicyListRequest
 	cmd := &cobra.Command{
@@ -219,6 +228,7 @@ type policyAnswer struct {
 	UpdatedAt       time.Time `json:"updatedAt"`
 }
 
+// policyGet answers programs in the form of a file, and never under the wire's names.
 func (a *app) policyGet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get NAME",
@@ -253,6 +263,8 @@ permissions, createdAt, updatedAt. It can be applied again.`,
 	return cmd
 }
 
+// writePolicy shows patterns as they are but for what could steer a terminal: they
+// were written by somebody else.
 func writePolicy(w io.Writer, style render.Style, p *api.Policy) error {
 	return render.Fields(w, style,
 		render.Field{Name: "Name", Value: render.Clean(p.Name)},
@@ -264,6 +276,8 @@ func writePolicy(w io.Writer, style render.Style, p *api.Policy) error {
 	)
 }
 
+// policyDelete asks, since whoever was granted something by the policy is refused from
+// that moment on.
 func (a *app) policyDelete() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
@@ -283,6 +297,8 @@ terminal, nothing is deleted without it.`,
 	return cmd
 }
 
+// deletePolicy shows the policy before it asks: two names are soon mistaken for each
+// other, and what they grant is not.
 func (a *app) deletePolicy(cmd *cobra.Command, name string, yes bool) error {
 	ctx := cmd.Context()
 	if err := policy.ValidateName(name); err != nil {

@@ -31,6 +31,7 @@ type applied struct {
 	put     api.PolicyPutRequest
 }
 
+// policyApply never deletes: a file that is not there would take away what it granted.
 func (a *app) policyApply() *cobra.Command {
 	var file string
 	var dry bool
@@ -62,6 +63,7 @@ created, changed or unchanged; and changed, the keys that differ.`,
 	return cmd
 }
 
+// applyPolicies compares and writes as much as is needed, so that it can be repeated.
 func (a *app) applyPolicies(ctx context.Context, file string, dry bool, output format) error {
 	const nothing = "No policy was written."
 	list, err := a.goodPolicies(ctx, nothing, file)

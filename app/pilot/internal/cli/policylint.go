@@ -32,6 +32,8 @@ type finding struct {
 	Hint     string `json:"hint"`
 }
 
+// policyLint knows what Nexus would refuse, by the same code, and what it would take
+// although nobody can mean it.
 func (a *app) policyLint() *cobra.Command {
 	var strict bool
 	cmd := &cobra.Command{
@@ -81,6 +83,7 @@ empty.`,
 	return cmd
 }
 
+// count is for what there may be none of.
 func count(n int, thing string) string {
 	if n == 0 {
 		return "no " + thing + "s"

@@ -25,6 +25,8 @@ type testOptions struct {
 	output           *format
 }
 
+// policyTest has two forms: a question of somebody who wonders, to whom denied is an
+// answer, and the expectations of CI, where it can be a failure.
 func (a *app) policyTest() *cobra.Command {
 	var opt testOptions
 	cmd := &cobra.Command{
@@ -70,6 +72,7 @@ is a list of them, which also have: file, line, expect, by, and met, true or fal
 	return cmd
 }
 
+// testPolicies reads everything that was given before it asks Nexus.
 func (a *app) testPolicies(cmd *cobra.Command, opt *testOptions) error {
 	ctx := cmd.Context()
 	if opt.file == "" {
@@ -224,6 +227,7 @@ func (t *tested) short() string {
 	return t.Result
 }
 
+// testOne answers one question.
 func (a *app) testOne(court *trial.Court, q trial.Question, output format) error {
 	v, err := court.Decide(q)
 	if err != nil {
@@ -252,6 +256,8 @@ type checked struct {
 	Met    bool   `json:"met"`
 }
 
+// testAll goes through all expectations, also after one that is not met: CI shows them
+// once.
 func (a *app) testAll(court *trial.Court, cases []policyfile.Expectation, output format) error {
 	results, failed := make([]checked, len(cases)), 0
 	for i, e := range cases {

@@ -49,6 +49,8 @@ func values(list []Text) []string {
 	return out
 }
 
+// checker goes through policies in their order, so that of two with one name the
+// second is the mistake.
 type checker struct {
 	seen     map[string]*Document
 	problems []Problem
@@ -60,6 +62,8 @@ func (c *checker) add(line int, p Problem) {
 	c.problems = append(c.problems, p)
 }
 
+// document checks what is there. What is missing has been told by whoever read it, and
+// has no line.
 func (c *checker) document(d *Document) {
 	c.doc = d
 	if d.Name.Line > 0 {
@@ -88,6 +92,8 @@ func (c *checker) document(d *Document) {
 	}
 }
 
+// name finds names that are there twice in all files, since all of them end up in one
+// Nexus.
 func (c *checker) name(d *Document) {
 	if err := policy.ValidateName(d.Name.Value); err != nil {
 		c.add(d.Name.Line, Problem{What: render.Sentence(err.Error()), Key: keyName})
@@ -120,6 +126,7 @@ func (c *checker) pattern(key string, t Text) (prefix string, ok bool) {
 	if err != nil {
 		return "", false
 	}
+	// Somebody may mean these two, so they are no errors.
 	if escaped := escapeDots(t.Value); escaped != t.Value {
 		if _, err := policy.CheckPattern(escaped); err == nil {
 			c.add(t.Line, Problem{Warning: true, Key: key, Instead: escaped,
@@ -153,6 +160,8 @@ func unreadable(key, pattern string, err error) Problem {
 // path checks what only paths have: some are reserved, and none begins with a
 // slash.
 func (c *checker) path(t Text, prefix string, super bool) {
+	// Who writes such a path has heard of it; whether the pattern reaches it is decided
+	// by its beginning alone.
 	reserved := strings.HasPrefix(prefix, policy.ReservedPrefix)
 	meant := strings.HasPrefix(prefix, "spike/") && !differs(prefix, policy.ReservedPrefix) ||
 		strings.Contains(t.Value, "spike/") && strings.Contains(t.Value, "system")
@@ -184,6 +193,7 @@ func anchored(pattern string) string {
 	if strings.HasSuffix(inner, "/") {
 		inner += ".*"
 	}
+	// The second is for alternatives, to which the anchors would not belong otherwise.
 	for _, candidate := range [...]string{"^" + inner + "$", "^(?:" + inner + ")$"} {
 		if _, err := policy.CheckPattern(candidate); err == nil {
 			return candidate

@@ -44,6 +44,7 @@ func (r *reader) documents(content []byte) (roots []*yaml.Node) {
 	r.lines = bytes.SplitAfter(content, []byte("\n"))
 	begin, directives := 0, false
 	for i, line := range r.lines {
+		// Markers stand at the beginning of a line, where no text of a document can.
 		switch first, _, _ := bytes.Cut(line, []byte(" ")); string(bytes.TrimRight(first, "\t\r\n")) {
 		case "---":
 			// Directives above it belong to the document below.
