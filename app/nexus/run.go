@@ -85,6 +85,7 @@ func serve(ctx context.Context, s settings, log *slog.Logger, auditTo io.Writer)
 	if err := process.ForbidCore(); err != nil {
 		return err
 	}
+	defer paceCollector()()
 	// A machine that does not let Nexus lock memory must say so now, and not when
 	// the root key is there.
 	probe, err := secret.RandomKey(1)

@@ -38,7 +38,6 @@ var errTooLarge = errors.New("it is larger than this route allows")
 // do, so that none keeps the others out.
 type room struct {
 	large *semaphore.Weighted
-	slack *slack
 
 	mu     sync.Mutex
 	shares map[string]*share
@@ -51,7 +50,7 @@ type share struct {
 }
 
 func newRoom() *room {
-	return &room{large: semaphore.NewWeighted(roomForBodies), shares: map[string]*share{}, slack: newSlack()}
+	return &room{large: semaphore.NewWeighted(roomForBodies), shares: map[string]*share{}}
 }
 
 // read returns the whole body of a request. One of more than most bytes is
@@ -135,8 +134,6 @@ func (x *exchange) takeRoom(need int64) error {
 		}
 		x.atEnd = append(x.atEnd, func() { part.Release(weight) })
 	}
-	x.room.slack.giveUp()
-	x.atEnd = append(x.atEnd, x.room.slack.takeBack)
 	return nil
 }
 
