@@ -25,7 +25,7 @@ func TestEvictionDoesNotWait(t *testing.T) {
 	open := newConnections(config)
 	handshaken := func() *tls.Conn {
 		near, far := net.Pipe() // a write lasts until it is read
-		ours := tls.Server(&conn{Conn: near, maxAge: time.Hour}, serverConfig(config))
+		ours := tls.Server(newConn(near, time.Hour), serverConfig(config))
 		open.note(ours, http.StateNew)
 		theirs := tls.Client(far, ClientConfig(alice, alice, func(spiffeid.ID) bool { return true }))
 		done := make(chan error, 1)

@@ -27,6 +27,14 @@ type conn struct {
 	// over is it known that the other end has its key.
 	peer     atomic.Pointer[peer]
 	unwanted atomic.Bool // closed for its peer's others
+
+	reading, writing deadline
+}
+
+func newConn(c net.Conn, maxAge time.Duration) *conn {
+	return &conn{
+		Conn: c, maxAge: maxAge, reading: deadline{set: c.SetReadDeadline}, writing: deadline{set: c.SetWriteDeadline},
+	}
 }
 
 type peer struct {
@@ -69,15 +77,6 @@ func bare(c net.Conn) *conn {
 	return b
 }
 
-// SetReadDeadline keeps an idle connection from waiting for its next request
-// past the end of its peer's certificate.
-func (c *conn) SetReadDeadline(t time.Time) error {
-	if p := c.peer.Load(); p != nil && (t.IsZero() || t.After(p.ends)) {
-		t = p.ends
-	}
-	return c.Conn.SetReadDeadline(t)
-}
-
 // check says whether the peer is still whom it was let in as. It costs two
 // comparisons unless the bundle changed.
 func (p *peer) check(bundles x509bundle.Source, now time.Time) error {
@@ -112,5 +111,5 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: c, maxAge: l.maxAge}, nil
+	return newConn(c, l.maxAge), nil
 }
