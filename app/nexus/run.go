@@ -181,9 +181,7 @@ func serveVault(ctx context.Context, s settings, log *slog.Logger, listener net.
 	}
 	v.StopWrites()
 	// A write that was still queued can be the one that fails.
-	if err := v.Failure(); err != nil {
-		failure = errors.Join(failure, fmt.Errorf("%w: %w", errStoreFailed, err))
-	}
+	failure = errors.Join(failure, storeFailure(v))
 	// ctx has ended; what is under way still gets a moment.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime(failure))
 	defer cancel()

@@ -30,8 +30,15 @@ func TestStorageFaultHasItsExitCode(t *testing.T) {
 	must(t, c.Nexus().Stop())
 	damage(t, c)
 	for range 2 {
+		before := len(c.Nexus().Log())
 		must(t, c.Nexus().Start())
-		endsWith(t, c, "exit status 4", "the store is damaged")
+		endsWith(t, c, "exit status 4", "the store was not opened, and nothing was served: load the store: the store is damaged")
+		// It had its root key, and served nobody.
+		for _, wrong := range []string{"locked: the Keepers did not give the root key", "while Nexus served", "until Nexus is started again"} {
+			if strings.Contains(c.Nexus().Log()[before:], wrong) {
+				t.Errorf("its log says %q:\n%s", wrong, c.Nexus().Log()[before:])
+			}
+		}
 	}
 }
 

@@ -30,8 +30,8 @@ func (m *Manager) search(ctx context.Context) {
 	suspected := false
 	for round := 1; m.vault.State() == api.StateLocked; round++ {
 		err := m.round(ctx)
-		if err == nil || ctx.Err() != nil {
-			return
+		if err == nil || ctx.Err() != nil || m.vault.Failure() != nil {
+			return // the vault itself has told what is wrong with its store
 		}
 		if round == 1 {
 			m.log.Warn("locked: the Keepers did not give the root key; asking on", "error", err)

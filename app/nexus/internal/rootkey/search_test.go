@@ -2,6 +2,8 @@ package rootkey_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"math/bits"
 	"net/http"
@@ -9,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spiffe/spike/app/nexus/internal/vault"
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/keeper"
 	"github.com/spiffe/spike/internal/shard"
@@ -220,5 +223,44 @@ func TestReorderedPeersChangeNothing(t *testing.T) {
 		if k.Holds != api.HoldsShare {
 			t.Errorf("Keeper %d: %+v", k.Index, k)
 		}
+	}
+}
+
+// spoiled is a store with a row too many.
+type spoiled struct{ disk }
+
+func (d spoiled) Load(ctx context.Context, row func(vault.Row) error) ([]byte, vault.State, error) {
+	if row == nil {
+		return d.disk.Load(ctx, nil)
+	}
+	last := vault.Row{}
+	header, state, err := d.disk.Load(ctx, func(r vault.Row) error {
+		last = r
+		return row(r)
+	})
+	return header, state, errors.Join(err, row(last))
+}
+
+// TestDamagedStoreIsNotTheKeepers: a store that turns out to be damaged under the
+// right root key is told as such, and nobody is sent to look after the Keepers.
+func TestDamagedStoreIsNotTheKeepers(t *testing.T) {
+	w := newWorld(t, 3, 2)
+	n := w.start()
+	n.init()
+	n.stop()
+	log := w.journal()
+	n = w.startWith(spoiled{*w.disk}, w.keepers)
+	select {
+	case <-n.vault.Failed():
+	case <-time.After(20 * time.Second):
+		t.Fatal("the damage was not found")
+	}
+	s := n.status()
+	if s.State != api.StateFailed || s.Reason != "the store is damaged; Nexus's log says what was found; put a backup in its place" {
+		t.Errorf("status: %+v", s)
+	}
+	n.stop()
+	if lines := log.with("the Keepers did not give the root key"); len(lines) > 0 {
+		t.Errorf("the log says %q", lines)
 	}
 }

@@ -2,6 +2,7 @@ package rootkey
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -126,6 +127,9 @@ func (m *Manager) reason(state string, holding int, h *vault.Header) string {
 	}
 	if r := m.vault.Rollback(); r != nil {
 		return r.String() + "; nothing is served until a superuser accepts that what came after is lost"
+	}
+	if errors.Is(m.vault.Failure(), vault.ErrDamaged) {
+		return "the store is damaged; Nexus's log says what was found; put a backup in its place"
 	}
 	return "the store failed; Nexus's log says why; start it again"
 }

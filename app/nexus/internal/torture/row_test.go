@@ -110,12 +110,12 @@ func TestRows(t *testing.T) {
 			other = pick()
 		}
 		named := fmt.Sprintf("%s %d", one.table, one.id)
-		check("edit "+named, fmt.Sprintf("1 of %d rows do not authenticate or were moved (%s)", count, named), func(db *sql.DB) {
+		check("edit "+named, fmt.Sprintf("1 of %d rows does not authenticate or was moved (%s)", count, named), func(db *sql.DB) {
 			b := sealed(t, db, one)
 			b[r.IntN(len(b))] ^= 1 << r.IntN(8)
 			set(t, db, one, b)
 		})
-		check("cut "+named, fmt.Sprintf("1 of %d rows do not authenticate or were moved (%s)", count, named), func(db *sql.DB) {
+		check("cut "+named, fmt.Sprintf("1 of %d rows does not authenticate or was moved (%s)", count, named), func(db *sql.DB) {
 			b := sealed(t, db, one)
 			set(t, db, one, b[:1+r.IntN(len(b)-1)])
 		})
@@ -124,20 +124,20 @@ func TestRows(t *testing.T) {
 			set(t, db, one, b)
 			set(t, db, other, a)
 		})
-		check("delete "+named, fmt.Sprintf("1 of %d rows are missing", count), func(db *sql.DB) {
+		check("delete "+named, fmt.Sprintf("1 of %d rows is missing", count), func(db *sql.DB) {
 			run(t, db, fmt.Sprintf("DELETE FROM %q WHERE id = ?", one.table), one.id)
 		})
-		check("move "+named, fmt.Sprintf("1 of %d rows do not authenticate or were moved", count), func(db *sql.DB) {
+		check("move "+named, fmt.Sprintf("1 of %d rows does not authenticate or was moved", count), func(db *sql.DB) {
 			run(t, db, fmt.Sprintf("UPDATE %q SET id = ? WHERE id = ?", one.table), 1_000_000+r.Int64N(1e9), one.id)
 		})
-		check("copy "+named, fmt.Sprintf("1 of %d rows do not authenticate or were moved", count+1), func(db *sql.DB) {
+		check("copy "+named, fmt.Sprintf("1 of %d rows does not authenticate or was moved", count+1), func(db *sql.DB) {
 			run(t, db, fmt.Sprintf("INSERT INTO %q VALUES (?, ?)", one.table), 1_000_000+r.Int64N(1e9), sealed(t, db, one))
 		})
 	}
 	check("edited header", "the header", func(db *sql.DB) {
 		run(t, db, `UPDATE "header" SET content = CAST(replace(CAST(content AS TEXT), 'https://k1', 'https://x1') AS BLOB)`)
 	})
-	check("state of an earlier time", "do not belong", func(db *sql.DB) { replay(t, db, older, "state") })
+	check("state of an earlier time", "not belong to it", func(db *sql.DB) { replay(t, db, older, "state") })
 	check("no state", "no state", func(db *sql.DB) { run(t, db, `DELETE FROM "state"`) })
 	check("later sequence", "its state row is of commit", func(db *sql.DB) { run(t, db, `UPDATE "state" SET sequence = sequence + 1`) })
 }

@@ -47,7 +47,7 @@ func TestEveryKindOfDamage(t *testing.T) {
 			r := row(c, vault.TableSecret, 1)
 			r.Sealed = edited(r.Sealed, 30)
 			return c
-		}, "1 of 9 rows do not authenticate or were moved (secret 2)"},
+		}, "1 of 9 rows does not authenticate or was moved (secret 2)"},
 		"edited share": {func(c content) content {
 			r := row(c, vault.TableShare, 0)
 			r.Sealed = edited(r.Sealed, 0)
@@ -56,17 +56,40 @@ func TestEveryKindOfDamage(t *testing.T) {
 		"missing": {func(c content) content {
 			c.rows = c.rows[1:]
 			return c
-		}, "1 of 9 rows are missing"},
+		}, "1 of 9 rows is missing"},
 		"added": {func(c content) content {
 			r := c.rows[0]
 			r.ID = 77
 			c.rows = append(c.rows, r)
 			return c
-		}, "(secret 77)"},
+		}, "1 of 10 rows does not authenticate or was moved (secret 77), and 1 row is there that does not belong to it"},
+		"edited, and another missing": {func(c content) content {
+			r := row(c, vault.TableSecret, 1)
+			r.Sealed = edited(r.Sealed, 30)
+			c.rows = c.rows[1:]
+			return c
+		}, "1 of 8 rows does not authenticate or was moved (secret 2), and 1 of 9 rows is missing"},
+		"edited, with the state": {func(c content) content {
+			r := row(c, vault.TableSecret, 1)
+			r.Sealed = edited(r.Sealed, 30)
+			c.state.Sealed = edited(c.state.Sealed, 40)
+			return c
+		}, "1 of 9 rows does not authenticate or was moved (secret 2), and the state row does not authenticate"},
+		"of everything": {func(c content) content {
+			for n := range 2 {
+				r := row(c, vault.TableSecret, n)
+				r.Sealed = edited(r.Sealed, 30)
+			}
+			c.rows = c.rows[:len(c.rows)-2]
+			c.state.Sequence++
+			c.header = bytes.Replace(c.header, []byte("https://k1"), []byte("https://x1"), 1)
+			return c
+		}, "2 of 7 rows do not authenticate or were moved (secret 1, secret 2), and the header was changed, " +
+			"and it says that it is at commit 5, but its state row is of commit 4, and 2 of 9 rows are missing; put a backup"},
 		"twice": {func(c content) content {
 			c.rows = append(c.rows, c.rows[0])
 			return c
-		}, "1 rows are there that do not belong"},
+		}, "1 row is there that does not belong"},
 		"swapped": {func(c content) content {
 			a, b := row(c, vault.TableSecret, 0), row(c, vault.TableSecret, 1)
 			a.Sealed, b.Sealed = b.Sealed, a.Sealed
@@ -79,7 +102,7 @@ func TestEveryKindOfDamage(t *testing.T) {
 		"replayed state": {func(c content) content {
 			c.state = earlier.state
 			return c
-		}, "1 rows are there that do not belong"},
+		}, "1 row is there that does not belong"},
 		"replayed state row, present number": {func(c content) content {
 			c.state.Sealed = earlier.state.Sealed
 			return c

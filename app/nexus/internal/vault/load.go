@@ -247,28 +247,9 @@ func (l *loader) content(header []byte, state State) (*content, error) {
 	if l.err != nil {
 		return nil, l.err
 	}
-	if l.badCount > 0 {
-		return nil, damaged("%d of %d rows do not authenticate or were moved (%s)", l.badCount, l.rows, strings.Join(l.bad[:min(5, len(l.bad))], ", "))
-	}
-	plaintext, err := l.keys.Open(statePlace(), state.Sealed)
-	if err != nil {
-		return nil, damaged("the state row does not authenticate")
-	}
-	s, err := decodeState(plaintext)
-	if err != nil {
-		return nil, damaged("the state row: %w", err)
-	}
-	switch {
-	case s.header != headerHash(header):
-		return nil, damaged("the header was changed")
-	case s.sequence != state.Sequence:
-		return nil, damaged("it says that it is at commit %d, but its state row is of commit %d", state.Sequence, s.sequence)
-	case s.rows > l.rows:
-		return nil, damaged("%d of %d rows are missing", s.rows-l.rows, s.rows)
-	case s.rows < l.rows:
-		return nil, damaged("%d rows are there that do not belong to it", l.rows-s.rows)
-	case s.digest != l.digest:
-		return nil, damaged("all %d rows authenticate, but one or more were replaced by older copies of themselves", l.rows)
+	s, found := l.judge(header, state)
+	if len(found) > 0 {
+		return nil, damaged("%s", strings.Join(found, ", and "))
 	}
 	secrets, err := assemble(l.versions)
 	if err != nil {
@@ -282,6 +263,47 @@ func (l *loader) content(header []byte, state State) (*content, error) {
 	h.secrets, h.policies, h.policyRows, h.ciphers = secrets, policy.NewSet(l.policies...), l.refs, l.ciphers
 	maps.Copy(h.nextID, l.nextID)
 	return &content{held: h, shares: l.shares}, nil
+}
+
+// judge returns what the state row says, and everything that is found to be wrong:
+// one fault must not hide another from whoever looks into the cause.
+func (l *loader) judge(header []byte, state State) (s stateRecord, found []string) {
+	note := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
+	if l.badCount > 0 {
+		note("%d of %d rows %s (%s)", l.badCount, l.rows,
+			plural(uint64(l.badCount), "does not authenticate or was moved", "do not authenticate or were moved"),
+			strings.Join(l.bad[:min(5, len(l.bad))], ", "))
+	}
+	plaintext, err := l.keys.Open(statePlace(), state.Sealed)
+	if err == nil {
+		s, err = decodeState(plaintext)
+	}
+	if err != nil {
+		note("the state row does not authenticate")
+		return s, found
+	}
+	if s.header != headerHash(header) {
+		note("the header was changed")
+	}
+	if s.sequence != state.Sequence {
+		note("it says that it is at commit %d, but its state row is of commit %d", state.Sequence, s.sequence)
+	}
+	switch {
+	case s.rows > l.rows:
+		note("%d of %d rows %s missing", s.rows-l.rows, s.rows, plural(s.rows-l.rows, "is", "are"))
+	case s.rows < l.rows:
+		note("%d %s to it", l.rows-s.rows, plural(l.rows-s.rows, "row is there that does not belong", "rows are there that do not belong"))
+	case len(found) == 0 && s.digest != l.digest:
+		note("all %d rows authenticate, but one or more were replaced by older copies of themselves", l.rows)
+	}
+	return s, found
+}
+
+func plural(n uint64, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
 }
 
 // assemble makes entries out of versions.

@@ -151,7 +151,11 @@ func (v *Vault) fail(err error) {
 	v.state = api.StateFailed
 	v.current.Store(nil)
 	close(v.failed)
-	v.log.Error("the store failed; nothing is served until Nexus is started again", "error", err)
+	if errors.Is(err, ErrDamaged) {
+		v.log.Error("the store is damaged; nothing is served, and starting Nexus again does not help", "error", err)
+	} else {
+		v.log.Error("the store failed; nothing is served until Nexus is started again", "error", err)
+	}
 }
 
 // Sign signs a message to a Keeper with the root key's signing key.
