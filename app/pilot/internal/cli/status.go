@@ -51,6 +51,7 @@ With -o json or yaml the answer is an object, without what Nexus does not know:
   threshold   how many shares, or recovery shards, make the root key
   shards      how many recovery shards there are
   keepers     a list of objects: index, url, reachable, holds, detail, checked
+  unassigned  URLs of SPIKE_NEXUS_KEEPER_PEERS that no share belongs to
   spare       how many more Keepers may be lost; below zero it is too few
   secrets     how many secrets there are
   sequence    the number of the last commit
