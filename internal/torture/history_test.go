@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -16,9 +17,16 @@ const (
 	opGet      kind = "get"
 	opDelete   kind = "delete"
 	opUndelete kind = "undelete"
+	opDestroy  kind = "destroy"
 	opMetadata kind = "metadata"
 	opList     kind = "list"
+	opPage     kind = "page" // a list that begins after a path, and ends at a limit
 )
+
+// writes reports whether the operation can change what is there.
+func (k kind) writes() bool {
+	return k == opPut || k == opDelete || k == opUndelete || k == opDestroy
+}
 
 // input is what was asked for.
 type input struct {
@@ -47,7 +55,7 @@ type output struct {
 	version int    // of a put, and of metadata: the current one
 	value   string // of a get
 	seen    string // of metadata: see describeVersion
-	listed  bool   // of a list: whether the path is in it
+	listed  bool   // of a list or a page: whether the path is in it
 }
 
 // event is one operation of one client, from call to answer.
@@ -71,18 +79,24 @@ type history struct {
 	starts []time.Duration
 }
 
-// listing is one answered list.
+// listing is one answered list, of the paths with a prefix, or some in a row of them.
 type listing struct {
 	called, back time.Duration
 	prefix       string
+	after, upto  string // it tells of those after the one, and not beyond the other; "" is no bound
 	paths        map[string]bool
+}
+
+// tells reports whether a path would be in the list if it were there.
+func (l *listing) tells(path string) bool {
+	return strings.HasPrefix(path, l.prefix) && path > l.after && (l.upto == "" || path <= l.upto)
 }
 
 // audit is what one client read of a path while nobody else did anything.
 type audit struct {
 	called  time.Duration
 	current int
-	values  map[int]string // by version; without the deleted ones
+	values  map[int]string // by version; without the deleted and destroyed ones
 }
 
 func (a *audit) numberOf(value string) int {
@@ -218,7 +232,7 @@ func (h *history) count(k kind, r result) int {
 // summary is for people.
 func (h *history) summary() string {
 	text := ""
-	for _, k := range []kind{opPut, opGet, opDelete, opUndelete, opMetadata, opList} {
+	for _, k := range []kind{opPut, opGet, opDelete, opUndelete, opDestroy, opMetadata, opList, opPage} {
 		text += fmt.Sprintf(" %s %d", k, h.count(k, done))
 		for _, r := range []result{notFound, conflict, unknown} {
 			if n := h.count(k, r); n > 0 {

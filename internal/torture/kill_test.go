@@ -83,7 +83,7 @@ func (l *load) serves() error {
 // wasBusy fails a test whose clients did too little for it to mean anything.
 func (l *load) wasBusy(lives int) {
 	l.t.Helper()
-	for k, least := range map[kind]int{opPut: 5, opGet: 5, opDelete: 1, opUndelete: 1, opMetadata: 1, opList: 1} {
+	for k, least := range map[kind]int{opPut: 5, opGet: 5, opDelete: 1, opUndelete: 1, opDestroy: 1, opMetadata: 1, opList: 1, opPage: 1} {
 		if n := l.history.count(k, done); n < least*lives {
 			l.t.Errorf("only %d operations %s were answered in %d lives", n, k, lives)
 		}

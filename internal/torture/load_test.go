@@ -105,7 +105,7 @@ func (l *load) end(serves bool) {
 			w.audit(setPath(set, n))
 		}
 	}
-	w.list("")
+	w.list("", "", 0)
 }
 
 // audit looks at the paths of which something is unknown. Nobody else may be at
@@ -171,18 +171,22 @@ func (w *worker) step() bool {
 	case n < 40:
 		// The version that it knows of, which may be outdated; 0 for a new path.
 		in.kind, in.cas = opPut, w.last[path]
-	case n < 60:
+	case n < 58:
 		in.kind = opGet
-	case n < 65:
+	case n < 63:
 		in.kind, in.version = opGet, max(0, w.last[path]-rand.IntN(5))
-	case n < 73:
+	case n < 70:
 		in.kind, in.version = opDelete, max(0, w.last[path]-rand.IntN(3))
-	case n < 84:
+	case n < 80:
 		in.kind, in.version = opUndelete, max(0, w.last[path]-rand.IntN(3))
+	case n < 84:
+		in.kind, in.version = opDestroy, max(0, w.last[path]-rand.IntN(4))
 	case n < 92:
 		in.kind = opMetadata
+	case n < 96:
+		return w.list(setPrefix(set), "", 0)
 	default:
-		return w.list(setPrefix(set))
+		return w.list(setPrefix(set), path, 1+rand.IntN(setPaths))
 	}
 	if in.kind == opPut {
 		in.value = fmt.Sprintf("v%d", w.load.values.Add(1))
@@ -201,7 +205,6 @@ func (w *worker) do(in input) bool {
 	if err == nil && e.out.version > 0 {
 		w.last[in.path] = e.out.version
 	}
-	wrote := in.kind == opPut || in.kind == opDelete || in.kind == opUndelete
 	switch {
 	case err == nil:
 		e.out.result = done
@@ -213,7 +216,7 @@ func (w *worker) do(in input) bool {
 	case errors.Is(err, api.ErrNotReady):
 		return false // it was refused: nothing has happened
 	case errors.Is(err, client.ErrUnreachable), errors.Is(err, api.ErrInternal):
-		if !wrote {
+		if !in.kind.writes() {
 			return false
 		}
 		e.out = output{result: unknown}
@@ -274,6 +277,8 @@ func (w *worker) call(in input) (out output, err error) {
 		err = w.client.SecretDelete(ctx, in.path, in.version)
 	case opUndelete:
 		err = w.client.SecretUndelete(ctx, in.path, in.version)
+	case opDestroy:
+		err = w.client.SecretDestroy(ctx, in.path, in.version)
 	case opMetadata:
 		var res api.SecretMetadataResponse
 		res, err = w.client.SecretMetadata(ctx, in.path, in.version)
@@ -286,16 +291,17 @@ func describeMetadata(res api.SecretMetadataResponse) string {
 	var text strings.Builder
 	for number := res.Metadata.OldestVersion; number <= res.Metadata.CurrentVersion; number++ {
 		if v, ok := res.Versions[number]; ok {
-			describeVersion(&text, number, v.DeletedTime != nil)
+			describeVersion(&text, number, v.DeletedTime != nil, v.Destroyed)
 		}
 	}
 	return text.String()
 }
 
-// list asks for paths. For the model it is one read of each path of a set.
-func (w *worker) list(prefix string) bool {
+// list asks for paths, for all with a prefix or for so many after one. For the model
+// it is one read of each path of a set that the answer tells of.
+func (w *worker) list(prefix, after string, limit int) bool {
 	called := w.load.history.now()
-	keys, err := w.client.SecretList(context.Background(), api.SecretListRequest{Prefix: prefix})
+	keys, err := w.client.SecretList(context.Background(), api.SecretListRequest{Prefix: prefix, After: after, Limit: limit})
 	back := w.load.history.now()
 	if err != nil {
 		if !errors.Is(err, client.ErrUnreachable) && !errors.Is(err, api.ErrNotReady) && !errors.Is(err, api.ErrInternal) {
@@ -303,20 +309,31 @@ func (w *worker) list(prefix string) bool {
 		}
 		return false
 	}
-	l := listing{called: called, back: back, prefix: prefix, paths: map[string]bool{}}
-	for _, key := range keys {
+	l := listing{called: called, back: back, prefix: prefix, after: after, paths: map[string]bool{}}
+	if limit > 0 && len(keys) >= limit {
+		l.upto = keys[len(keys)-1]
+	}
+	for i, key := range keys {
+		if !l.tells(key) || i > 0 && key <= keys[i-1] || limit > 0 && i >= limit {
+			w.load.t.Errorf("the list of %q after %q, at most %d: %q", prefix, after, limit, keys)
+		}
 		l.paths[key] = true
 	}
 	w.load.history.addList(l)
 	if prefix == "" {
 		return true
 	}
+	in := input{kind: opList}
+	if limit > 0 {
+		in.kind = opPage
+	}
 	for n := range setPaths {
-		path := fmt.Sprintf("%s%d", prefix, n)
-		w.load.history.add(event{
-			client: w.number, in: input{kind: opList, path: path}, called: called, back: back,
-			out: output{result: done, listed: l.paths[path]},
-		})
+		if in.path = fmt.Sprintf("%s%d", prefix, n); l.tells(in.path) {
+			w.load.history.add(event{
+				client: w.number, in: in, called: called, back: back,
+				out: output{result: done, listed: l.paths[in.path]},
+			})
+		}
 	}
 	return true
 }

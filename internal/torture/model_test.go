@@ -21,9 +21,10 @@ type register struct {
 }
 
 type version struct {
-	number  int
-	value   string
-	deleted bool
+	number    int
+	value     string
+	deleted   bool
+	destroyed bool // then it has no value, and is deleted
 }
 
 func newRegister(versions []version) *register {
@@ -32,6 +33,9 @@ func newRegister(versions []version) *register {
 		fmt.Fprintf(&text, "%d=%s", v.number, v.value)
 		if v.deleted {
 			text.WriteByte('!')
+		}
+		if v.destroyed {
+			text.WriteByte('x')
 		}
 		text.WriteByte(' ')
 	}
@@ -54,13 +58,15 @@ func (s *register) find(number int) int {
 }
 
 func (s *register) put(value string) *register {
-	kept := s.versions[max(0, len(s.versions)-keptVersions+1):]
-	return newRegister(append(slices.Clone(kept), version{number: s.current() + 1, value: value}))
+	// A destroyed version was there for its number alone, which a higher one has now.
+	kept := slices.DeleteFunc(slices.Clone(s.versions), func(v version) bool { return v.destroyed })
+	kept = kept[max(0, len(kept)-keptVersions+1):]
+	return newRegister(append(kept, version{number: s.current() + 1, value: value}))
 }
 
 func (s *register) mark(number int, deleted bool) *register {
 	i := s.find(number)
-	if i < 0 || s.versions[i].deleted == deleted {
+	if i < 0 || s.versions[i].deleted == deleted || s.versions[i].destroyed {
 		return s
 	}
 	versions := slices.Clone(s.versions)
@@ -68,18 +74,32 @@ func (s *register) mark(number int, deleted bool) *register {
 	return newRegister(versions)
 }
 
+// destroy takes a version away for good. The current one's number stays taken.
+func (s *register) destroy(number int) *register {
+	i := s.find(number)
+	if i < 0 || s.versions[i].destroyed {
+		return s
+	}
+	versions := slices.Clone(s.versions)
+	versions[i] = version{number: versions[i].number, deleted: true, destroyed: true}
+	if i < len(versions)-1 {
+		versions = slices.Delete(versions, i, i+1)
+	}
+	return newRegister(versions)
+}
+
 // describe is what metadata tells of a path: its versions, and which of them
-// are deleted.
+// are deleted or destroyed.
 func (s *register) describe() string {
 	var text strings.Builder
 	for _, v := range s.versions {
-		describeVersion(&text, v.number, v.deleted)
+		describeVersion(&text, v.number, v.deleted, v.destroyed)
 	}
 	return text.String()
 }
 
-func describeVersion(text *strings.Builder, number int, deleted bool) {
-	fmt.Fprintf(text, "%d:%t ", number, deleted)
+func describeVersion(text *strings.Builder, number int, deleted, destroyed bool) {
+	fmt.Fprintf(text, "%d:%t:%t ", number, deleted, destroyed)
 }
 
 // next returns the states in which in can have left s, when it was answered out:
@@ -101,7 +121,7 @@ func (s *register) next(in input, out output) []*register {
 func (s *register) apply(in input) (*register, output) {
 	exists := len(s.versions) > 0
 	switch in.kind {
-	case opList:
+	case opList, opPage:
 		return s, output{result: done, listed: exists}
 	case opPut:
 		if in.cas != anyVersion && in.cas != s.current() {
@@ -118,6 +138,8 @@ func (s *register) apply(in input) (*register, output) {
 		return s.mark(in.version, true), output{result: done}
 	case opUndelete:
 		return s.mark(in.version, false), output{result: done}
+	case opDestroy:
+		return s.destroy(in.version), output{result: done}
 	case opMetadata:
 		return s, output{result: done, version: s.current(), seen: s.describe()}
 	}

@@ -32,7 +32,7 @@ func (h *history) versionsGrow() error {
 	known := map[string][]moment{} // by path, in the order of their answers
 	events := h.byAnswer()
 	for _, e := range events {
-		if e.out.result != done || e.in.kind == opList {
+		if e.out.result != done || e.in.kind == opList || e.in.kind == opPage {
 			continue
 		}
 		if number := e.out.version; number > 0 {
@@ -43,7 +43,7 @@ func (h *history) versionsGrow() error {
 		}
 	}
 	for _, e := range events {
-		if e.out.result != done && e.out.result != notFound || e.in.kind == opList {
+		if e.out.result != done && e.out.result != notFound {
 			continue
 		}
 		// The highest version whose answer had come when this one was called.
@@ -142,7 +142,7 @@ func (h *history) listsGrow() error {
 	}
 	for _, l := range h.lists {
 		for _, s := range sights {
-			if s.at < l.called && len(s.path) >= len(l.prefix) && s.path[:len(l.prefix)] == l.prefix && !l.paths[s.path] {
+			if s.at < l.called && l.tells(s.path) && !l.paths[s.path] {
 				return fmt.Errorf("%s was there at %s, and is not in the list that was asked for at %s", s.path, s.at, l.called)
 			}
 		}
