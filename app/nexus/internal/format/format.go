@@ -25,7 +25,7 @@ const (
 // tables are those that have rows.
 var tables = [...]string{"secret", "share", "policy", "cipher"}
 
-// File is what a database holds, unopened.
+// File is what a database holds, unopened. It can be looked at without any key.
 type File struct {
 	Header   []byte
 	Sequence uint64
@@ -51,6 +51,8 @@ func Load(ctx context.Context, db *sql.DB) (*File, error) {
 			return nil, fmt.Errorf("%s is %d, not %d", pragma, got, want)
 		}
 	}
+	// What is in the file is asked for before anything is read from it: a view could
+	// pass for a table.
 	there, err := schema(ctx, db)
 	if err != nil {
 		return nil, err
@@ -92,6 +94,8 @@ func schema(ctx context.Context, db *sql.DB) (names []string, err error) {
 	return names, nil
 }
 
+// rows reads one table. The order is for whoever compares two readers: the digest
+// has none.
 func (f *File) rows(ctx context.Context, db *sql.DB, table string) (err error) {
 	//nolint:gosec // the table is one of tables
 	found, err := db.QueryContext(ctx, `SELECT id, sealed FROM "`+table+`" ORDER BY id`)
@@ -124,6 +128,8 @@ func (f *File) Open(set string, shares map[int][]byte) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Before they are combined: a share that is wrong makes a wrong key, and the
+	// arithmetic does not tell.
 	for index, value := range shares {
 		if !header.Fits(set, index, value) {
 			return nil, fmt.Errorf("%s share %d is not this store's", set, index)
@@ -161,7 +167,7 @@ func (s *Store) read(f *File) (err error) {
 	if s.State, err = s.Keys.record(f.State); err != nil {
 		return err
 	}
-	header := sha256.Sum256(f.Header)
+	header := sha256.Sum256(f.Header) // of the bytes, whatever order its fields are in
 	switch {
 	case s.State.Number("sequence") != f.Sequence:
 		return errors.New("the state is another commit's")
@@ -196,7 +202,8 @@ func (s *Store) once() error {
 	return nil
 }
 
-// record opens a row and reads what is in it.
+// record opens a row and reads what is in it. An error names the row: which one it
+// is, is what a person can do something with.
 func (k *Keys) record(row Row) (Record, error) {
 	plaintext, err := k.Open(row)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"fmt"
 )
 
-// Header is the JSON of the table header, as it stands there.
+// Header is the JSON of the table header, as it stands there. Ids and digests stay
+// text, so that each use says which of the two forms it wants.
 type Header struct {
 	Format    int    `json:"format"`
 	Cluster   string `json:"cluster"`
@@ -24,7 +25,8 @@ type Header struct {
 	Check string   `json:"check"`
 }
 
-// ParseHeader reads a header, and refuses one that is of another format.
+// ParseHeader reads a header, and refuses one that is of another format. Go's decoder
+// takes names in any case; the tests compare them letter by letter.
 func ParseHeader(content []byte) (*Header, error) {
 	h := &Header{}
 	d := json.NewDecoder(bytes.NewReader(content))
@@ -60,7 +62,7 @@ func decoded(id string) []byte {
 
 // Fits reports whether value is the share of that set and index, from 1.
 func (h *Header) Fits(set string, index int, value []byte) bool {
-	var want string
+	var want string // of a set or index that there is not, the digest of nothing
 	switch {
 	case index < 1:
 		return false
@@ -84,10 +86,12 @@ func (h *Header) ShareMessage(set string, index int, value []byte) []byte {
 	return part(m, value)
 }
 
-// part appends a part: its length in 4 bytes, then itself.
+// part appends a part: its length in 4 bytes, then itself. No two lists of parts are
+// the same bytes.
 func part(b, content []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(content)))
 	return append(b, content...)
 }
 
+// number is a number where there is no length before it.
 func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

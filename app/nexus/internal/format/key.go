@@ -15,10 +15,11 @@ import (
 )
 
 const (
-	keySize   = 32
+	keySize   = 32 // of every key, of the scalar, and of a share
 	nonceSize = 24
 	tagSize   = 16
 
+	// The labels are HKDF's info, without a length or an end.
 	labelRoot      = "spike root key v1"
 	labelRow       = "spike row v1"
 	labelIntegrity = "spike row integrity v1"
@@ -35,6 +36,7 @@ func Combine(shares map[int][]byte) ([]byte, error) {
 	sum := new(big.Int)
 	for i, value := range shares {
 		term := new(big.Int).SetBytes(value)
+		// Each scalar has one encoding: one that is too large is not reduced.
 		if len(value) != keySize || term.Cmp(order) >= 0 {
 			return nil, fmt.Errorf("share %d is no scalar", i)
 		}
@@ -45,7 +47,7 @@ func Combine(shares map[int][]byte) ([]byte, error) {
 				below.Mul(below, big.NewInt(int64(j-i)))
 			}
 		}
-		below.Mod(below, order)
+		below.Mod(below, order) // it may be negative
 		sum.Add(sum, term.Mul(term, below.ModInverse(below, order)))
 	}
 	if sum.Mod(sum, order).Sign() == 0 {
@@ -115,6 +117,7 @@ func (k *Keys) Associated(row Row) []byte {
 // MessageKey is the AES-256-GCM key that XAES-256-GCM derives from the first half
 // of a nonce.
 func (k *Keys) MessageKey(nonce []byte) ([]byte, error) {
+	// NIST SP 800-108 in counter mode, over CMAC of one block for each half.
 	block, err := aes.NewCipher(k.Row)
 	if err != nil {
 		return nil, fmt.Errorf("row key: %w", err)
@@ -162,7 +165,8 @@ func (k *Keys) Open(row Row) ([]byte, error) {
 	return aead.Open(nil, nonce[12:], rest, k.Associated(row))
 }
 
-// TagMessage is what a row's tag is the HMAC of.
+// TagMessage is what a row's tag is the HMAC of. The id has no length before it, as
+// it has in [Keys.Associated].
 func TagMessage(row Row) []byte {
 	content := sha256.Sum256(row.Sealed)
 	m := part(nil, []byte(row.Table))

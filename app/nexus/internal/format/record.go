@@ -19,7 +19,8 @@ const (
 	Rest    = -2 // all that is left
 )
 
-// Layout returns the fields of a table's records, in order.
+// Layout returns the fields of a table's records, in order. The tests compare them
+// with the page's tables.
 func Layout(table string) []Field {
 	switch table {
 	case "secret":
@@ -67,7 +68,8 @@ func asNumber(b []byte) uint64 {
 	return binary.BigEndian.Uint64(wide[:])
 }
 
-// decode reads a record, and refuses one that has another form.
+// decode reads a record, and refuses one that has another form: each record has one
+// encoding, and nothing follows it.
 func decode(table string, plaintext []byte) (Record, error) {
 	r := Record{Table: table, Plaintext: plaintext, fields: map[string][]byte{}}
 	rest, counted := plaintext, 0
@@ -83,7 +85,7 @@ func decode(table string, plaintext []byte) (Record, error) {
 			return r, fmt.Errorf("it ends within the field %q", f.Name)
 		}
 		r.fields[f.Name], rest = rest[:size], rest[size:]
-		if size <= 8 {
+		if size <= 8 { // the count of a field that comes next, if one does
 			counted = int(asNumber(r.fields[f.Name]))
 		}
 	}
@@ -93,7 +95,8 @@ func decode(table string, plaintext []byte) (Record, error) {
 	return r, r.check()
 }
 
-// check refuses values that a field cannot have.
+// check refuses values that a field cannot have. What they mean together, such as a
+// time of deletion without the flag, is the tests' to compare.
 func (r *Record) check() error {
 	switch {
 	case r.Number("format") != 1:
