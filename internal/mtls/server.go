@@ -117,11 +117,12 @@ type connKey struct{}
 type peerKey struct{}
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	c, p := connOf(r.Context()), peerOf(r.Context())
-	if c == nil || p == nil {
+	c := connOf(r.Context())
+	if c == nil || c.peer.Load() == nil {
 		// No handshake, no request: only a fault of this package leads here.
 		panic(http.ErrAbortHandler)
 	}
+	p := c.peer.Load()
 	if c.unwanted.Load() {
 		panic(http.ErrAbortHandler) // what it asked for is not done
 	}
@@ -143,13 +144,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func peerOf(ctx context.Context) *peer {
-	if p, ok := ctx.Value(peerKey{}).(*peer); ok {
-		return p
-	}
 	if c := connOf(ctx); c != nil {
 		return c.peer.Load()
 	}
-	return nil
+	p, ok := ctx.Value(peerKey{}).(*peer)
+	if !ok {
+		return nil
+	}
+	return p
 }
 
 func connOf(ctx context.Context) *conn {

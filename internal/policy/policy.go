@@ -83,6 +83,7 @@ type Policy struct {
 	Created, Updated time.Time
 
 	id, path *pattern
+	label    string
 	// reserved: the path pattern can only match paths under ReservedPrefix, and
 	// says so literally.
 	reserved bool
@@ -111,8 +112,12 @@ func (p Policy) compile(instructions int) (*Policy, error) {
 		return nil, fmt.Errorf("the path pattern %w", err)
 	}
 	p.reserved = p.path.reserved()
+	p.label = "policy " + p.Name
 	return &p, nil
 }
+
+// Label is what a decision names the policy by, such as in the audit log.
+func (p *Policy) Label() string { return p.label }
 
 // ValidateName says whether a policy can have this name: 1 to 250 of A-Z, a-z,
 // 0-9, "-", "_" and space.

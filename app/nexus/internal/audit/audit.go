@@ -21,19 +21,34 @@ const maxText = 512
 
 // Log writes entries to a writer, a whole line at a time.
 type Log struct {
+	lines sync.Pool // of *[]byte, to write lines into
+
 	mu   sync.Mutex
 	w    io.Writer
 	torn bool // the last line was written in part
 }
 
 // New returns a log that writes to w.
-func New(w io.Writer) *Log { return &Log{w: w} }
+func New(w io.Writer) *Log {
+	l := &Log{w: w}
+	l.lines.New = func() any {
+		b := make([]byte, 0, 512)
+		return &b
+	}
+	return l
+}
 
 // Write is a [vault.Auditor].
 func (l *Log) Write(_ context.Context, e vault.Entry) error {
-	b := appendLine(make([]byte, 0, 384), &e)
+	line, ok := l.lines.Get().(*[]byte)
+	if !ok {
+		panic("audit: the pool has lines only")
+	}
+	defer l.lines.Put(line)
+	*line = appendLine((*line)[:0], &e)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	b := *line
 	if l.torn {
 		// What is left of a line must not take the next one with it.
 		b = append([]byte("\n"), b...)

@@ -42,6 +42,9 @@ func (x *exchange) decode(into any, most int64) error {
 	}
 	// What it becomes is copied out of it.
 	defer clear(body)
+	if usual, ok := into.(interface{ DecodeUsual([]byte) bool }); ok && usual.DecodeUsual(body) {
+		return nil
+	}
 	trimmed := bytes.TrimSpace(body)
 	switch {
 	case len(trimmed) == 0:
@@ -99,16 +102,12 @@ func (x *exchange) fail(err error) (status int, code api.Code) {
 	return status, code
 }
 
-// parts is an answer that is made of parts, so that a large value is not copied
-// for every caller that reads it.
-type parts interface {
-	parts() [][]byte
-}
-
-// reply writes the answer as JSON.
+// reply writes the answer as JSON. One that can write itself does, so that a large
+// value is not copied for every caller that reads it.
 func (x *exchange) reply(status int, answer any) {
-	if p, ok := answer.(parts); ok {
-		x.write(status, p.parts()...)
+	if a, ok := answer.(interface{ writeTo(w io.Writer) error }); ok {
+		x.w.WriteHeader(status)
+		x.sent(a.writeTo(x.w))
 		return
 	}
 	body, err := json.Marshal(answer)
@@ -124,9 +123,16 @@ func (x *exchange) write(status int, list ...[]byte) {
 	x.w.WriteHeader(status)
 	for _, part := range list {
 		if _, err := x.w.Write(part); err != nil {
-			x.log.Debug("the caller went away before its answer", "request", x.caller.Request, "error", err)
+			x.sent(err)
 			return
 		}
+	}
+}
+
+// sent is called with how the sending of an answer ended.
+func (x *exchange) sent(err error) {
+	if err != nil {
+		x.log.Debug("the caller went away before its answer", "request", x.caller.Request, "error", err)
 	}
 }
 

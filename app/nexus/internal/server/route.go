@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net/http"
 
 	"github.com/spiffe/spike/app/nexus/internal/vault"
@@ -97,12 +99,16 @@ type secretAnswer struct {
 // SetErr implements answer.
 func (a *secretAnswer) SetErr(code api.Code) { a.code = code }
 
-// parts writes what api.SecretGetResponse would.
-func (a *secretAnswer) parts() [][]byte {
+// writeTo writes what api.SecretGetResponse would be.
+func (a *secretAnswer) writeTo(w io.Writer) error {
 	if a.code != "" {
-		return [][]byte{[]byte(`{"data":null,"err":"`), []byte(a.code), []byte(`"}`)}
+		_, err := io.WriteString(w, `{"data":null,"err":"`+string(a.code)+`"}`)
+		return err
 	}
-	return [][]byte{[]byte(`{"data":`), a.data.Expose(), []byte(`}`)}
+	_, err1 := io.WriteString(w, `{"data":`)
+	_, err2 := w.Write(a.data.Expose())
+	_, err3 := io.WriteString(w, "}")
+	return errors.Join(err1, err2, err3)
 }
 
 func (s *Server) getSecret(ctx context.Context, caller vault.Caller, req *api.SecretGetRequest) (secretAnswer, error) {

@@ -137,11 +137,11 @@ func decide(policies *policy.Set, caller Caller, op Operation, path string) deci
 		return decision{}
 	}
 	if p := policies.Allow(caller.ID, r.permission, path); p != nil {
-		return decision{allowed: true, byPolicy: true, by: "policy " + p.Name}
+		return decision{allowed: true, byPolicy: true, by: p.Label()}
 	}
 	if op == OpSecretList {
 		if some := policies.Naming(caller.ID, r.permission); len(some) > 0 {
-			return decision{allowed: true, byPolicy: true, partly: true, by: "policy " + some[0].Name}
+			return decision{allowed: true, byPolicy: true, partly: true, by: some[0].Label()}
 		}
 	}
 	return decision{}
