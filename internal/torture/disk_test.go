@@ -28,6 +28,8 @@ type disk struct {
 	nextIno uint64
 	cut     bool          // nothing works any more
 	lies    bool          // flushes do nothing: a disk that nobody could be safe on
+	broken  bool          // flushes of files fail
+	failed  int           // how many did
 	slow    time.Duration // what a file's flush takes
 }
 
@@ -341,6 +343,10 @@ func (n *node) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
 	defer n.disk.mu.Unlock()
 	if errno != 0 || n.disk.lies {
 		return errno
+	}
+	if n.disk.broken {
+		n.disk.failed++
+		return syscall.EIO
 	}
 	for _, w := range n.file.writes {
 		n.file.flushed = w.apply(n.file.flushed)
