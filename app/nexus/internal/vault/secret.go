@@ -114,7 +114,7 @@ func (v *Vault) ListSecrets(ctx context.Context, caller Caller, req *api.SecretL
 	if err != nil {
 		return nil, err
 	}
-	keys, err := s.list(ctx, req, r.filter(s))
+	keys, _, err := s.list(ctx, req, r.filter(s))
 	if err = r.done(ctx, err); err != nil {
 		return nil, err
 	}
@@ -162,30 +162,36 @@ func (f *filter) within(prefix string) []string {
 	return apart
 }
 
-// list returns the paths that are asked for and that the filter lets through.
-func (s *snapshot) list(ctx context.Context, req *api.SecretListRequest, f *filter) ([]string, error) {
+// list returns the paths that are asked for and that the filter lets through, and how
+// many it looked at for them: one more than it returns, unless the filter keeps some
+// back. A filter looks only under the literals that its patterns begin with. With one
+// that begins with none, a page can take a look at every path there is; no lock is
+// held meanwhile, and it ends with ctx.
+func (s *snapshot) list(ctx context.Context, req *api.SecretListRequest, f *filter) (keys []string, looked int, err error) {
 	if err := req.Validate(); err != nil {
-		return nil, invalid(err)
+		return nil, 0, invalid(err)
 	}
 	limit := req.Limit
 	if limit == 0 {
 		limit = s.secrets.Len()
 	}
-	keys := make([]string, 0, min(limit, 1024))
-	looked := 0
+	keys = make([]string, 0, min(limit, 1024))
 	for _, prefix := range f.within(req.Prefix) {
+		if len(keys) == limit {
+			break
+		}
 		s.secrets.Ascend(max(prefix, req.After), func(path string, _ *entry) bool {
 			looked++
-			if len(keys) == limit || !strings.HasPrefix(path, prefix) || looked%1024 == 0 && ctx.Err() != nil {
+			if !strings.HasPrefix(path, prefix) || looked%1024 == 0 && ctx.Err() != nil {
 				return false
 			}
 			if path != req.After && f.lets(path) {
 				keys = append(keys, path)
 			}
-			return true
+			return len(keys) < limit
 		})
 	}
-	return keys, ctx.Err()
+	return keys, looked, ctx.Err()
 }
 
 // DeleteSecret stamps versions as deleted; they can be undeleted. It returns
