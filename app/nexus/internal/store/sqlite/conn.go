@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 
+	"golang.org/x/sys/unix"
 	modernc "modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
 
@@ -41,7 +42,7 @@ func connect(ctx context.Context, path string) (*conn, error) {
 	}
 	c, err := connector.Connect(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, classify(err))
+		return nil, fmt.Errorf("open %s: %w", path, classify(err, 0))
 	}
 	full, ok := c.(driverConn)
 	if !ok {
@@ -56,7 +57,7 @@ func connect(ctx context.Context, path string) (*conn, error) {
 
 // close ends the connection. With keep, the files stay as they are: see keepLog.
 func (c *conn) close(keep bool) error {
-	return errors.Join(c.keepLog(keep), classify(c.driver.Close()))
+	return errors.Join(c.keepLog(keep), classify(c.driver.Close(), 0))
 }
 
 // uninterrupted is the context of every statement. A commit runs to its end once
@@ -66,7 +67,7 @@ func uninterrupted() context.Context { return context.Background() }
 // exec runs a statement and passes over its results.
 func (c *conn) exec(query string) error {
 	_, err := c.driver.ExecContext(uninterrupted(), query, nil)
-	return classify(err)
+	return c.classify(err)
 }
 
 // query calls row with each row of the result. The values, but for bytes and
@@ -74,15 +75,15 @@ func (c *conn) exec(query string) error {
 func (c *conn) query(query string, row func([]driver.Value) error) error {
 	rows, err := c.driver.QueryContext(uninterrupted(), query, nil)
 	if err != nil {
-		return classify(err)
+		return c.classify(err)
 	}
-	if err := each(rows, row); err != nil {
-		return errors.Join(err, classify(rows.Close()))
+	if err := c.each(rows, row); err != nil {
+		return errors.Join(err, c.classify(rows.Close()))
 	}
-	return classify(rows.Close())
+	return c.classify(rows.Close())
 }
 
-func each(rows driver.Rows, row func([]driver.Value) error) error {
+func (c *conn) each(rows driver.Rows, row func([]driver.Value) error) error {
 	values := make([]driver.Value, len(rows.Columns()))
 	for {
 		err := rows.Next(values)
@@ -90,7 +91,7 @@ func each(rows driver.Rows, row func([]driver.Value) error) error {
 			return nil
 		}
 		if err != nil {
-			return classify(err)
+			return c.classify(err)
 		}
 		if err := row(values); err != nil {
 			return err
@@ -133,12 +134,13 @@ func (c *conn) set(pragma, value string, want driver.Value) error {
 // with reset.
 func (c *conn) pagesWritten(reset bool) (int, error) {
 	pages, _, err := c.driver.Status(modernc.DBStatusCacheWrite, reset)
-	return pages, classify(err)
+	return pages, c.classify(err)
 }
 
 // statement is a prepared statement. It keeps its arguments from call to call,
 // so that a row costs no slice.
 type statement struct {
+	conn   *conn
 	driver interface {
 		driver.Stmt
 		driver.StmtExecContext
@@ -149,9 +151,9 @@ type statement struct {
 func (c *conn) prepare(query string) (*statement, error) {
 	prepared, err := c.driver.PrepareContext(uninterrupted(), query)
 	if err != nil {
-		return nil, fmt.Errorf("prepare %q: %w", query, classify(err))
+		return nil, fmt.Errorf("prepare %q: %w", query, c.classify(err))
 	}
-	s := new(statement)
+	s := &statement{conn: c}
 	full, ok := prepared.(interface {
 		driver.Stmt
 		driver.StmtExecContext
@@ -172,17 +174,29 @@ func (s *statement) exec(values ...driver.Value) (int64, error) {
 	result, err := s.driver.ExecContext(uninterrupted(), s.args)
 	clear(s.args)
 	if err != nil {
-		return 0, classify(err)
+		return 0, s.conn.classify(err)
 	}
 	return result.RowsAffected()
 }
 
-// classify finds out from SQLite's result code what an error means for a store.
-// SQLite reports a full disk as SQLITE_FULL wherever write(2) said ENOSPC. A
-// quota (EDQUOT), and a file system that notices at the flush that it has no
-// room, come as I/O errors, and are treated as such: what such a flush left on
-// the disk is not known.
-func classify(err error) error {
+// classify finds out what an error of this connection means for a store.
+func (c *conn) classify(err error) error {
+	if err == nil {
+		return nil
+	}
+	errno, unknown := c.systemError()
+	if unknown != nil {
+		return errors.Join(err, unknown)
+	}
+	return classify(err, errno)
+}
+
+// classify finds out from SQLite's result code, and the system's error behind it, what
+// an error means. SQLite reports a full disk as SQLITE_FULL wherever write(2) said
+// ENOSPC. A quota that is used up (EDQUOT) is the same to a store, and comes as an I/O
+// error. A file system that notices only at the flush that it has no room is another
+// matter: what such a flush left on the disk is not known.
+func classify(err error, errno unix.Errno) error {
 	var e *modernc.Error
 	if !errors.As(err, &e) {
 		return err
@@ -190,6 +204,10 @@ func classify(err error) error {
 	switch e.Code() & 0xff {
 	case lib.SQLITE_FULL:
 		return fmt.Errorf("%w: %w", vault.ErrFull, err)
+	case lib.SQLITE_IOERR:
+		if e.Code() == lib.SQLITE_IOERR_WRITE && errno == unix.EDQUOT {
+			return fmt.Errorf("%w: %w: %w", vault.ErrFull, err, errno)
+		}
 	case lib.SQLITE_CORRUPT, lib.SQLITE_NOTADB:
 		return fmt.Errorf("%w: %w", vault.ErrDamaged, err)
 	case lib.SQLITE_BUSY:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"golang.org/x/sys/unix"
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
 )
@@ -46,4 +47,15 @@ func (c *conn) keepLog(keep bool) error {
 		return fmt.Errorf("say what becomes of the log: SQLite's result code %d", code)
 	}
 	return nil
+}
+
+// systemError is what the system said when the last of SQLite's calls of it failed.
+func (c *conn) systemError() (unix.Errno, error) {
+	db, err := c.handle()
+	if err != nil {
+		return 0, err
+	}
+	tls := libc.NewTLS()
+	defer tls.Close()
+	return unix.Errno(lib.Xsqlite3_system_errno(tls, db)), nil
 }
