@@ -67,6 +67,9 @@ func Imports(packages []Package) (violations []string) {
 		if part, ok := strings.CutPrefix(from, "app/nexus/internal/"); ok {
 			nexusPackage(p, part, complain)
 		}
+		if from == "internal/decision" {
+			decisionPackage(p, complain)
+		}
 		for _, dep := range p.Deps {
 			if (from == "internal/secret" || from == "internal/policy") && !standard(dep) {
 				complain("%s depends on %s: it may have the standard library alone", from, dep)
@@ -99,6 +102,17 @@ func nexusPackage(p Package, from string, complain func(string, ...any)) {
 		case from != "vault" && from != "seal":
 		case imported == "net/http", below(imported, "database/sql"), imported == "os", imported == "net":
 			complain("app/nexus/internal/%s imports %s: the domain knows no HTTP, no SQL and no environment", from, imported)
+		}
+	}
+}
+
+// decisionPackage checks what decides: Pilot gives it no other world than Nexus.
+func decisionPackage(p Package, complain func(string, ...any)) {
+	for _, imported := range p.Imports {
+		switch to, ours := strings.CutPrefix(imported, prefix); {
+		case ours && (to == "internal/policy" || to == "internal/role" || to == "internal/api"):
+		case ours, !standard(imported), imported == "os", imported == "time", below(imported, "net"), below(imported, "database/sql"):
+			complain("internal/decision imports %s: who may do what follows from policies, a role and a path", imported)
 		}
 	}
 }

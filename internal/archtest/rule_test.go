@@ -57,7 +57,14 @@ func TestImports(t *testing.T) {
 		"policy with another of ours": {
 			Package{ImportPath: prefix + "internal/policy", Deps: []string{"regexp", prefix + "internal/api"}}, "internal/api",
 		},
-		"policy with HTTP": {Package{ImportPath: prefix + "internal/policy", Deps: []string{"net/http"}}, "net/http"},
+		"policy with HTTP":  {Package{ImportPath: prefix + "internal/policy", Deps: []string{"net/http"}}, "net/http"},
+		"decision in order": {Package{ImportPath: prefix + "internal/decision", Imports: []string{"slices", prefix + "internal/policy"}}, ""},
+		"decision by the time of day": {
+			Package{ImportPath: prefix + "internal/decision", Imports: []string{"time"}}, "internal/decision imports time",
+		},
+		"decision with another of ours": {
+			Package{ImportPath: prefix + "internal/decision", Imports: []string{prefix + "internal/mtls"}}, "internal/mtls",
+		},
 		"a Keeper with circl": {
 			Package{ImportPath: prefix + "app/keeper", Name: "main", Deps: []string{"github.com/cloudflare/circl/group"}}, "circl",
 		},

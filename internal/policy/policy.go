@@ -45,6 +45,9 @@ const (
 	Super
 )
 
+// All is every permission.
+const All = Super<<1 - 1
+
 var permissionNames = [...]string{"read", "write", "list", "execute", "super"}
 
 // ParsePermissions reads names; there must be at least one, and no unknown one.
@@ -53,12 +56,12 @@ func ParsePermissions(names []string) (Permission, error) {
 	for _, name := range names {
 		i := slices.Index(permissionNames[:], name)
 		if i < 0 {
-			return 0, fmt.Errorf("%q is not a permission; use %s", name, strings.Join(permissionNames[:], ", "))
+			return 0, fmt.Errorf("%q is not a permission; use %s", name, All)
 		}
 		all |= 1 << i
 	}
 	if all == 0 {
-		return 0, errors.New("there is no permission; give at least one of " + strings.Join(permissionNames[:], ", "))
+		return 0, errors.New("there is no permission; give at least one of " + All.String())
 	}
 	return all, nil
 }
@@ -73,6 +76,9 @@ func (p Permission) Names() []string {
 	}
 	return names
 }
+
+// String lists the names, as people read them.
+func (p Permission) String() string { return strings.Join(p.Names(), ", ") }
 
 // Policy is a compiled policy. It never changes.
 type Policy struct {
@@ -101,7 +107,7 @@ func (p Policy) compile(instructions int) (*Policy, error) {
 	if err := ValidateName(p.Name); err != nil {
 		return nil, err
 	}
-	if p.Permissions == 0 || p.Permissions >= Super<<1 {
+	if p.Permissions == 0 || p.Permissions > All {
 		return nil, errors.New("there is no permission")
 	}
 	var err error
