@@ -20,6 +20,9 @@ func loadConfig() (cli.Config, error) {
 			Trusted: r.TrustRoots(),
 			Nexus:   r.ComponentTrustRoots("NEXUS"),
 			Pilot:   r.ComponentTrustRoots("PILOT"),
+			// These two are for "policy test" alone, which decides as Nexus does.
+			Keeper: r.ComponentTrustRoots("KEEPER"),
+			Lite:   r.ComponentTrustRoots("LITE_WORKLOAD"),
 		},
 		IdentityTimeout: r.Duration("SPIKE_SPIFFE_SOURCE_TIMEOUT", 5*time.Second, 100*time.Millisecond, 10*time.Minute),
 		NoColor:         r.String("NO_COLOR", "") != "",

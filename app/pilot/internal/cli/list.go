@@ -10,7 +10,7 @@ import (
 	"github.com/spiffe/spike/app/pilot/internal/render"
 	"github.com/spiffe/spike/app/pilot/internal/terminal"
 	"github.com/spiffe/spike/internal/api"
-	"github.com/spiffe/spike/internal/policy"
+	"github.com/spiffe/spike/internal/decision"
 	"github.com/spiffe/spike/internal/role"
 )
 
@@ -77,7 +77,7 @@ func (a *app) list(cmd *cobra.Command, args []string, opt *listOptions) error {
 		return err
 	}
 	defer s.Close()
-	s.asks("list", policy.ReservedPrefix+"secret")
+	s.asks("list", decision.PathList)
 	paths, more, err := s.paths(ctx, wanted, opt.limit)
 	if err != nil {
 		return s.explain(ctx, "The secrets were not listed.", err)

@@ -15,6 +15,7 @@ import (
 	"github.com/spiffe/spike/app/pilot/internal/render"
 	"github.com/spiffe/spike/app/pilot/internal/terminal"
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/decision"
 	"github.com/spiffe/spike/internal/policy"
 	"github.com/spiffe/spike/internal/role"
 )
@@ -40,12 +41,6 @@ is, or with super.`,
 	return cmd
 }
 
-// aclPath is where policies are guarded.
-const aclPath = policy.ReservedPrefix + "acl"
-
-// permissionWords are offered for --permission.
-var permissionWords = [...]string{"read", "write", "list", "execute", "super"}
-
 // policyCreate is for one policy, without a file. It is checked as one that is in a
 // file, so that there is one set of rules.
 func (a *app) policyCreate() *cobra.Command {
@@ -54,8 +49,9 @@ func (a *app) policyCreate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create NAME --spiffeid PATTERN --path PATTERN --permission LIST",
 		Short: "Write a new policy",
-		Long: `Write the new policy NAME. One of that name is not replaced; "spike policy apply"
-does that.
+		Long: `Write the new policy NAME. If there is one of that name, nothing is written;
+"spike policy apply" replaces. That is looked up first: of two who create a name at
+the same moment, the second replaces what the first wrote.
 
 Put patterns into single quotes, so that the shell leaves them alone.`,
 		Example: `  spike policy create web-db --permission read \
@@ -65,7 +61,7 @@ Put patterns into single quotes, so that the shell leaves them alone.`,
 	flags := cmd.Flags()
 	flags.StringVar(&id, "spiffeid", "", "for whom: a `PATTERN` for SPIFFE IDs")
 	flags.StringVar(&path, "path", "", "where: a `PATTERN` for paths")
-	flags.StringSliceVar(&permissions, "permission", nil, "what: a `LIST` of read, write, list, execute, super")
+	flags.StringSliceVar(&permissions, "permission", nil, "what: a `LIST` of "+policy.All.String())
 	completeWith(cmd, "permission", completePermissions)
 	complete(cmd, "spiffeid")
 	complete(cmd, "path")
@@ -88,7 +84,7 @@ Put patterns into single quotes, so that the shell leaves them alone.`,
 // completePermissions offers one more of a list.
 func completePermissions(_ *cobra.Command, _ []string, begun string) (offered []cobra.Completion, how cobra.ShellCompDirective) {
 	list := begun[:strings.LastIndexByte(begun, ',')+1]
-	for _, word := range permissionWords {
+	for _, word := range policy.All.Names() {
 		if !slices.Contains(strings.Split(list, ","), word) {
 			offered = append(offered, list+word)
 		}
@@ -122,7 +118,7 @@ func (a *app) createPolicy(cmd *cobra.Command, d *policyfile.Document) error {
 	}
 	defer s.Close()
 	const nothing = "The policy was not written."
-	s.asks("read", aclPath)
+	s.asks("read", decision.PathPolicy)
 	switch _, err := s.PolicyGet(ctx, put.Name); {
 	case err == nil:
 		return &Failure{
@@ -132,7 +128,7 @@ func (a *app) createPolicy(cmd *cobra.Command, d *policyfile.Document) error {
 	case !errors.Is(err, api.ErrNotFound):
 		return s.explain(ctx, nothing, err)
 	}
-	s.asks("write", aclPath)
+	s.asks("write", decision.PathPolicy)
 	if err := s.PolicyPut(ctx, put); err != nil {
 		return s.explainWrite(ctx, nothing, err)
 	}
@@ -204,7 +200,7 @@ With -o json or yaml the answer is a list of strings.`,
 			return err
 		}
 		defer s.Close()
-		s.asks("list", aclPath)
+		s.asks("list", decision.PathPolicy)
 		names, err := s.PolicyList(ctx, filter)
 		if err != nil {
 			return s.explain(ctx, "The policies were not listed.", err)
@@ -252,7 +248,7 @@ permissions, createdAt, updatedAt. It can be applied again.`,
 			return err
 		}
 		defer s.Close()
-		s.asks("read", aclPath)
+		s.asks("read", decision.PathPolicy)
 		p, err := s.PolicyGet(ctx, args[0])
 		if err != nil {
 			return noPolicy(s.explain(ctx, "The policy was not read.", err), args[0])
@@ -315,7 +311,7 @@ func (a *app) deletePolicy(cmd *cobra.Command, name string, yes bool) error {
 	}
 	defer s.Close()
 	const nothing = "The policy was not deleted."
-	s.asks("read", aclPath)
+	s.asks("read", decision.PathPolicy)
 	if !yes {
 		p, err := s.PolicyGet(ctx, name)
 		if err != nil {
@@ -328,7 +324,7 @@ func (a *app) deletePolicy(cmd *cobra.Command, name string, yes bool) error {
 			return err
 		}
 	}
-	s.asks("write", aclPath)
+	s.asks("write", decision.PathPolicy)
 	if err := s.PolicyDelete(ctx, name); err != nil {
 		return noPolicy(s.explainWrite(ctx, nothing, err), name)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spiffe/spike/app/pilot/internal/policyfile"
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/decision"
 	"github.com/spiffe/spike/internal/policy"
 	"github.com/spiffe/spike/internal/role"
 )
@@ -75,7 +76,7 @@ func (a *app) applyPolicies(ctx context.Context, file string, dry bool, output f
 		return err
 	}
 	defer s.Close()
-	s.asks("read", aclPath)
+	s.asks("read", decision.PathPolicy)
 	// What is there is found out for all of them before anything is written.
 	plan := make([]applied, len(list))
 	for i := range list {
@@ -144,7 +145,7 @@ func (s *session) compare(ctx context.Context, d *policyfile.Document) (applied,
 // write writes what is new or differs. Where it ends early, it says what was
 // written: applying the same again does the rest.
 func (s *session) write(ctx context.Context, plan []applied) error {
-	s.asks("write", aclPath)
+	s.asks("write", decision.PathPolicy)
 	var done []string
 	for _, p := range plan {
 		if p.Result == unchanged {

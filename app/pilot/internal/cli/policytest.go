@@ -14,6 +14,7 @@ import (
 	"github.com/spiffe/spike/app/pilot/internal/render"
 	"github.com/spiffe/spike/app/pilot/internal/trial"
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/decision"
 	"github.com/spiffe/spike/internal/policy"
 	"github.com/spiffe/spike/internal/role"
 )
@@ -46,9 +47,12 @@ out:
     expect: allowed      # or denied
     by: web-db
 
-Actions are read, write, list and execute; execute needs no path. The policies are
-those of Nexus, which takes an identity that may list and read them; or, with
---policies, those of a file or folder, which needs no Nexus and no identity.
+Actions are read, write, list and execute; execute needs no path. To list at
+spike/system/secret is to list everything; at another path, to find that in a list.
+
+The policies are those of Nexus, which takes an identity that may list and read them,
+and a request for each; or, with --policies, those of a file or folder, which needs
+no Nexus and no identity.
 
 With -o json or yaml the answer is an object: as, path, action; result, allowed or
 denied; policy and role, that allow it; and why, a list of sentences. With --file it
@@ -110,7 +114,7 @@ func (a *app) testPolicies(cmd *cobra.Command, opt *testOptions) error {
 // question makes one of the flags.
 func question(cmd *cobra.Command, opt *testOptions) (q trial.Question, err error) {
 	if opt.action == "execute" && opt.path == "" {
-		opt.path = trial.Cipher
+		opt.path = decision.PathCipher
 	}
 	var missing []string
 	for _, flag := range [...]struct{ name, value string }{{"--as", opt.as}, {"--path", opt.path}, {"--action", opt.action}} {
@@ -124,10 +128,8 @@ func question(cmd *cobra.Command, opt *testOptions) (q trial.Question, err error
 	if q.As, err = spiffeid.FromString(opt.as); err != nil {
 		return q, usageFrom(cmd, fmt.Errorf("--as is not a SPIFFE ID: %w", err))
 	}
-	if !strings.HasPrefix(opt.path, policy.ReservedPrefix) {
-		if err := api.ValidatePath(opt.path); err != nil {
-			return q, usageFrom(cmd, err)
-		}
+	if err := decision.CheckPath(opt.path); err != nil {
+		return q, usageFrom(cmd, err)
 	}
 	q.Path, q.Action = opt.path, opt.action
 	return q, nil
@@ -168,12 +170,12 @@ func (a *app) court(ctx context.Context, file string) (*trial.Court, error) {
 
 // policies returns all policies of Nexus.
 func (s *session) policies(ctx context.Context) (list []*policy.Policy, err error) {
-	s.asks("list", aclPath)
+	s.asks("list", decision.PathPolicy)
 	names, err := s.PolicyList(ctx, api.PolicyListRequest{})
 	if err != nil {
 		return nil, err
 	}
-	s.asks("read", aclPath)
+	s.asks("read", decision.PathPolicy)
 	for _, name := range names {
 		p, err := s.PolicyGet(ctx, name)
 		if errors.Is(err, api.ErrNotFound) {

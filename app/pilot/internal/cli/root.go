@@ -70,6 +70,8 @@ Environment:
   SPIKE_TRUST_ROOT              trust domains, comma-separated (spike.ist)
   SPIKE_TRUST_ROOT_NEXUS        those in which an identity can be Nexus (the first)
   SPIKE_TRUST_ROOT_PILOT        those in which an identity can have a role (the first)
+  SPIKE_TRUST_ROOT_{KEEPER,LITE_WORKLOAD}
+                                those in which one can be that, for "policy test" (the first)
   SPIKE_PILOT_RECOVERY_DIR      where recovery shards go (~/.spike/recover)
   SPIKE_SPIFFE_SOURCE_TIMEOUT   how long to wait for the Workload API (5s)
   NO_COLOR                      no colour, even on a terminal`

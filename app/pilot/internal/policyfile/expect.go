@@ -8,7 +8,9 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/spiffe/spike/app/pilot/internal/render"
 	"github.com/spiffe/spike/app/pilot/internal/trial"
+	"github.com/spiffe/spike/internal/decision"
 )
 
 // Expectation is what somebody expects of policies.
@@ -64,7 +66,7 @@ func (r *reader) expectation(n *yaml.Node) (e Expectation, ok bool) {
 	}
 	// What encrypts and decrypts has one path, which nobody need know.
 	if nodes["path"] == nil && got["action"].Value == "execute" {
-		got["path"] = Text{trial.Cipher, n.Line}
+		got["path"] = Text{decision.PathCipher, n.Line}
 	}
 	for _, key := range keys[:4] {
 		if nodes[key] == nil && got[key].Value == "" && !slices.Contains(misspelt, key) {
@@ -74,6 +76,13 @@ func (r *reader) expectation(n *yaml.Node) (e Expectation, ok bool) {
 	id, err := spiffeid.FromString(got["as"].Value)
 	if err != nil && got["as"].Line > 0 {
 		r.complain(got["as"].Line, "", "as is not a SPIFFE ID: %v.", err)
+	}
+	// Nexus would refuse the path for what it is, whatever policies say of it: a mistyped
+	// one that is expected to be denied would never be noticed.
+	if t := got["path"]; t.Line > 0 {
+		if err := decision.CheckPath(t.Value); err != nil {
+			r.complain(t.Line, "", "%s", render.Sentence(err.Error()))
+		}
 	}
 	if t := got["action"]; t.Line > 0 && !slices.Contains(trial.Actions(), t.Value) {
 		r.complain(t.Line, "", "action is one of %s.", strings.Join(trial.Actions(), ", "))

@@ -1,28 +1,23 @@
 // Package trial says what Nexus would decide under given policies, and why. What
-// matches is the code that Nexus itself uses; who asks for what is put together
-// here, as in Nexus's one function that decides.
+// decides is the code by which Nexus itself does; the reasons are found here.
 package trial
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
+	"github.com/spiffe/spike/internal/decision"
 	"github.com/spiffe/spike/internal/policy"
 	"github.com/spiffe/spike/internal/role"
 )
 
-// The reserved paths that grant an operation wherever it happens.
-const (
-	allPaths = policy.ReservedPrefix + "secret"      // list
-	Cipher   = policy.ReservedPrefix + "cipher/exec" // execute
-)
-
 // Actions are the permissions that can be asked for. Super is none of them: nothing
 // needs it.
-func Actions() []string { return []string{"read", "write", "list", "execute"} }
+func Actions() []string { return (policy.All &^ policy.Super).Names() }
 
 // Question is what somebody wants to do.
 type Question struct {
@@ -42,21 +37,16 @@ type Verdict struct {
 
 // Court decides under a set of policies.
 type Court struct {
-	policies []*policy.Policy // sorted
+	policies *policy.Set
 	roles    role.Domains
 }
 
 // New returns a court. Of the trust domains it needs those in which roles count.
 func New(policies []*policy.Policy, roles role.Domains) *Court {
-	if len(roles.Lite) == 0 && len(roles.Trusted) > 0 {
-		roles.Lite = roles.Trusted[:1] // Nexus's default
-	}
-	policies = slices.Clone(policies)
-	slices.SortFunc(policies, func(a, b *policy.Policy) int { return strings.Compare(a.Name, b.Name) })
-	return &Court{policies, roles}
+	return &Court{policy.NewSet(policies...), roles}
 }
 
-// Decide answers a question.
+// Decide answers a question. The error is of a question that makes no sense.
 func (c *Court) Decide(q Question) (Verdict, error) {
 	if !slices.Contains(Actions(), q.Action) {
 		return Verdict{}, fmt.Errorf("%q is not an action; use %s", q.Action, strings.Join(Actions(), ", "))
@@ -65,40 +55,50 @@ func (c *Court) Decide(q Question) (Verdict, error) {
 	if err != nil {
 		return Verdict{}, err
 	}
-	switch r := c.roles.Of(q.As); r {
+	caller := decision.Caller{ID: q.As.String(), Role: c.roles.Of(q.As)}
 	// Whether a domain is trusted is a setting of Nexus and not of this program.
-	case role.Workload, role.None:
-	case role.Superuser:
-		return Verdict{Allowed: true, Role: r.String(), Why: []string{"The role superuser needs no policy."}}, nil
-	case role.Lite:
-		if want == policy.Execute && q.Path == Cipher {
-			return Verdict{Allowed: true, Role: r.String(), Why: []string{"The role lite needs no policy to encrypt and decrypt."}}, nil
-		}
-		return Verdict{Role: r.String(), Why: []string{"The role lite may encrypt and decrypt, and nothing else."}}, nil
-	case role.Nexus, role.Keeper, role.Recover, role.Restore:
-		return Verdict{Role: r.String(), Why: []string{fmt.Sprintf("No policy counts for the role %s.", r)}}, nil
+	trusted := caller.Role != role.None
+	if !trusted {
+		caller.Role = role.Workload
 	}
-	v := c.workload(q, want)
-	if c.roles.Of(q.As) == role.None {
+	d, err := decision.Ask(c.policies, caller, want, q.Path)
+	if err != nil && !errors.Is(err, decision.ErrNothing) {
+		return Verdict{}, err
+	}
+	v := Verdict{Allowed: d.Allowed}
+	if d.Policy != nil {
+		v.Policy = d.Policy.Name
+	}
+	if caller.Role != role.Workload {
+		v.Role = caller.Role.String()
+	}
+	switch {
+	case err != nil:
+		v.Why = []string{fmt.Sprintf("Nothing needs the permission %s at this path. It is needed at %s.", q.Action, decision.Needed(want))}
+	case caller.Role != role.Workload:
+		v.Why = []string{because(caller.Role, d.Allowed)}
+	case d.Filter != nil:
+		v.Why = []string{"It may list some paths and not all: it is answered with those."}
+	case !d.Allowed:
+		v.Why = c.misses(q, want)
+	}
+	if !trusted {
 		v.Why = append(v.Why, fmt.Sprintf("And Nexus must trust the domain %s, which is not in this program's SPIKE_TRUST_ROOT.", q.As.TrustDomain().Name()))
 	}
 	return v, nil
 }
 
-// workload decides about who has no role.
-func (c *Court) workload(q Question, want policy.Permission) Verdict {
-	paths := []string{q.Path}
-	if want == policy.List && q.Path != allPaths {
-		paths = append(paths, allPaths) // which lets its holder list everything
+// because says what a role means for a verdict.
+func because(r role.Role, allowed bool) string {
+	switch {
+	case r == role.Lite && allowed:
+		return "The role lite needs no policy to encrypt and decrypt."
+	case r == role.Lite:
+		return "The role lite may encrypt and decrypt, and nothing else."
+	case allowed:
+		return fmt.Sprintf("The role %s needs no policy.", r)
 	}
-	for _, path := range paths {
-		for _, p := range c.policies {
-			if p.Names(q.As.String()) && p.Grants(want, path) {
-				return Verdict{Allowed: true, Policy: p.Name}
-			}
-		}
-	}
-	return Verdict{Why: c.misses(q, want)}
+	return fmt.Sprintf("No policy counts for the role %s.", r)
 }
 
 // most is how many near misses are told. More would not be read.
@@ -106,11 +106,11 @@ const most = 3
 
 // misses returns what comes nearest to allowing it, and what it lacks.
 func (c *Court) misses(q Question, want policy.Permission) []string {
-	if len(c.policies) == 0 {
+	if len(c.policies.All()) == 0 {
 		return []string{"There are no policies."}
 	}
 	best, list := 0, []string(nil)
-	for _, p := range c.policies {
+	for _, p := range c.policies.All() {
 		near, why := miss(p, q, want)
 		if near > best {
 			best, list = near, nil
@@ -138,7 +138,7 @@ func miss(p *policy.Policy, q Question, want policy.Permission) (near int, why s
 	names, path := p.Names(q.As.String()), free.Grants(policy.Super, q.Path)
 	has := p.Permissions&(want|policy.Super) != 0
 	closed := strings.HasPrefix(q.Path, policy.ReservedPrefix) && !p.Reserved() && p.Permissions&policy.Super == 0
-	held := strings.Join(p.Permissions.Names(), ", ")
+	held := p.Permissions.String()
 	quoted := "The policy " + p.Name
 	switch {
 	case names && path && has && closed:

@@ -7,6 +7,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/spiffe/spike/app/pilot/internal/trial"
+	"github.com/spiffe/spike/internal/decision"
 	"github.com/spiffe/spike/internal/policy"
 	"github.com/spiffe/spike/internal/role"
 )
@@ -19,6 +20,7 @@ func court(t *testing.T) *trial.Court {
 		{Name: "all", SPIFFEIDPattern: `^spiffe://spike\.ist/ops$`, PathPattern: `^.*$`, Permissions: policy.Write},
 		{Name: "lister", SPIFFEIDPattern: `^spiffe://spike\.ist/ls$`, PathPattern: `^spike/system/secret$`, Permissions: policy.List},
 		{Name: "guest", SPIFFEIDPattern: `^spiffe://other\.org/guest$`, PathPattern: `^guest/.*$`, Permissions: policy.Read},
+		{Name: "runner", SPIFFEIDPattern: `^spiffe://spike\.ist/run$`, PathPattern: `^run/.*$`, Permissions: policy.Execute},
 		{Name: "root", SPIFFEIDPattern: `^spiffe://spike\.ist/root$`, PathPattern: `^.*$`, Permissions: policy.Super},
 	} {
 		compiled, err := policy.Compile(p)
@@ -28,7 +30,7 @@ func court(t *testing.T) *trial.Court {
 		list = append(list, compiled)
 	}
 	domains := []spiffeid.TrustDomain{spiffeid.RequireTrustDomainFromString("spike.ist")}
-	return trial.New(list, role.Domains{Trusted: domains, Nexus: domains, Keeper: domains, Pilot: domains})
+	return trial.New(list, role.Domains{Trusted: domains, Nexus: domains, Keeper: domains, Pilot: domains, Lite: domains})
 }
 
 func TestDecide(t *testing.T) {
@@ -45,15 +47,22 @@ func TestDecide(t *testing.T) {
 		{"/web", "db", "read", false, "", "but not about this path: ^web/.*$"},
 		{"/web", "db", "write", false, "", "but neither about this path (^web/.*$) nor with the permission write."},
 		{"/web2", "web/db", "read", false, "", "The policy web is about this path, but not about this SPIFFE ID"},
-		{"/web2", "web/db", "execute", false, "", "The policy root is about this path, but not about this SPIFFE ID"},
+		{"/web2", "web/db", "list", false, "", "The policy root is about this path, but not about this SPIFFE ID"},
+		// What nothing needs is allowed to nobody, whatever policies grant.
+		{"/run", "run/a", "execute", false, "", "Nothing needs the permission execute at this path. It is needed at spike/system/cipher/exec."},
+		{"/root", "spike/system/cipher/exec", "read", false, "", "It is needed at the paths of secrets and spike/system/acl."},
+		{"/spike/pilot/role/superuser", "a", "execute", false, "role superuser", "Nothing needs the permission execute at this path."},
+		{"/spike/pilot/role/superuser", decision.PathCipher, "execute", true, "role superuser", "needs no policy"},
 		// A catch-all reaches nothing reserved, but for super.
 		{"/ops", "a", "write", true, "all", ""},
 		{"/ops", "spike/system/acl", "write", false, "", "reserved paths are granted only by"},
 		{"/root", "spike/system/acl", "write", true, "root", ""},
-		{"/root", trial.Cipher, "execute", true, "root", ""},
+		{"/root", decision.PathCipher, "execute", true, "root", ""},
 		// Whoever may list everything may list each.
 		{"/ls", "a/b", "list", true, "lister", ""},
 		{"/ls", "a/b", "read", false, "", "neither"},
+		{"/ls", decision.PathList, "list", true, "lister", ""},
+		{"/web", decision.PathList, "list", false, "", "It may list some paths and not all"},
 		// Whom Nexus trusts is not for policies to say.
 		{"spiffe://other.org/guest", "guest/db", "read", true, "guest", "must trust the domain other.org"},
 		{"spiffe://other.org/spike/pilot/role/superuser", "a", "read", false, "", "must trust the domain other.org"},
@@ -61,7 +70,7 @@ func TestDecide(t *testing.T) {
 		{"/spike/pilot/role/superuser/alice", "a", "read", true, "role superuser", "needs no policy"},
 		{"/spike/pilot/role/restore", "a", "read", false, "role restore", "No policy counts"},
 		{"/spike/keeper", "a", "read", false, "role keeper", "No policy counts"},
-		{"/spike/workload/role/lite", trial.Cipher, "execute", true, "role lite", ""},
+		{"/spike/workload/role/lite", decision.PathCipher, "execute", true, "role lite", ""},
 		{"/spike/workload/role/lite", "a", "read", false, "role lite", "nothing else"},
 	} {
 		as := test.as
@@ -81,10 +90,12 @@ func TestDecide(t *testing.T) {
 			t.Errorf("%s %s %s: denied without a reason", test.as, test.action, test.path)
 		}
 	}
-	if _, err := c.Decide(trial.Question{Action: "super"}); err == nil {
-		t.Error("super is an action")
+	for _, q := range []trial.Question{{Path: "a", Action: "super"}, {Path: "a//b", Action: "read"}, {Path: "spike/system/none", Action: "read"}} {
+		if v, err := c.Decide(q); err == nil {
+			t.Errorf("%+v is a question: %+v", q, v)
+		}
 	}
-	if v, err := trial.New(nil, role.Domains{}).Decide(trial.Question{Action: "read"}); err != nil || v.Allowed || v.Why[0] != "There are no policies." {
+	if v, err := trial.New(nil, role.Domains{}).Decide(trial.Question{Path: "a", Action: "read"}); err != nil || v.Allowed || v.Why[0] != "There are no policies." {
 		t.Errorf("without policies: %+v, %v", v, err)
 	}
 }
