@@ -5,19 +5,17 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/spiffe/spike/internal/policy"
 )
 
 // MaxPath is the longest path of a secret, in bytes.
 const MaxPath = 500
 
-// ReservedPrefix begins the paths that stand for SPIKE's own operations. No
-// secret can be there.
-const ReservedPrefix = "spike/system/"
-
 const pathPunctuation = `._-/()?+*|[]{}\`
 
-// ValidatePath says whether a secret can have this path. The errors are
-// sentences for people and name the first thing that is wrong.
+// ValidatePath says whether a secret can have this path: none is at a reserved one.
+// The errors are sentences for people and name the first thing that is wrong.
 func ValidatePath(path string) error {
 	if path == "" {
 		return errors.New("the path is empty")
@@ -42,8 +40,8 @@ func ValidatePath(path string) error {
 			return fmt.Errorf("the path has a segment %q", segment)
 		}
 	}
-	if strings.HasPrefix(path+"/", ReservedPrefix) {
-		return fmt.Errorf("paths under %s are reserved", ReservedPrefix)
+	if strings.HasPrefix(path+"/", policy.ReservedPrefix) {
+		return fmt.Errorf("paths under %s are reserved", policy.ReservedPrefix)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spiffe/spike/app/nexus/internal/audit"
 	"github.com/spiffe/spike/app/nexus/internal/vault"
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/decision"
 )
 
 func TestLine(t *testing.T) {
@@ -18,9 +19,9 @@ func TestLine(t *testing.T) {
 	log := audit.New(&b)
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("east", 3600))
 	for _, e := range []vault.Entry{
-		{Time: at, Request: "r1", Caller: "spiffe://spike.ist/x", Operation: vault.OpSecretGet, Path: "a/b", Version: 3, Allowed: true, By: "role superuser"},
-		{Time: at, Request: "r2", Caller: "spiffe://spike.ist/x", Operation: vault.OpSecretPut, Path: "a\n\"b", Result: "access_unauthorized"},
-		{Time: at, Request: "r3", Caller: "spiffe://spike.ist/x", Operation: vault.OpSecretDestroy, Path: "a", Versions: []int{1, 2}, Allowed: true},
+		{Time: at, Request: "r1", Caller: "spiffe://spike.ist/x", Operation: decision.SecretGet, Path: "a/b", Version: 3, Allowed: true, By: "role superuser"},
+		{Time: at, Request: "r2", Caller: "spiffe://spike.ist/x", Operation: decision.SecretPut, Path: "a\n\"b", Result: "access_unauthorized"},
+		{Time: at, Request: "r3", Caller: "spiffe://spike.ist/x", Operation: decision.SecretDestroy, Path: "a", Versions: []int{1, 2}, Allowed: true},
 	} {
 		if err := log.Write(t.Context(), e); err != nil {
 			t.Fatal(err)

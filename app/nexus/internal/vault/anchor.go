@@ -8,6 +8,7 @@ import (
 
 	"github.com/spiffe/spike/app/nexus/internal/seal"
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/decision"
 	"github.com/spiffe/spike/internal/keeper"
 )
 
@@ -140,7 +141,7 @@ func (v *Vault) setBehindLocked(r *Rollback) {
 // lost, and a new epoch says so to the Keepers. The sequence must be the store's,
 // so that nobody accepts another state than the one he saw.
 func (v *Vault) AcceptRollback(ctx context.Context, caller Caller, sequence uint64) (*Rollback, error) {
-	r := &request{vault: v, caller: caller, op: OpOperatorAccept}
+	r := &request{vault: v, caller: caller, op: decision.OperatorAccept}
 	if err := r.allow(ctx, nil); err != nil {
 		return nil, err
 	}

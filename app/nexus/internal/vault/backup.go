@@ -9,6 +9,7 @@ import (
 
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/backup"
+	"github.com/spiffe/spike/internal/decision"
 )
 
 // Backup is a copy of the store, as sealed as the store is, and what it is a copy
@@ -22,7 +23,7 @@ type Backup struct {
 // api.ErrNoRootKeyBackend for a store that cannot be copied, and api.ErrNoRoom
 // when there is no room for a copy.
 func (v *Vault) Backup(ctx context.Context, caller Caller) (*Backup, error) {
-	r, _, err := v.begin(ctx, caller, OpOperatorBackup, "", 0)
+	r, _, err := v.begin(ctx, caller, decision.OperatorBackup, "", 0)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/decision"
 	"github.com/spiffe/spike/internal/secret"
 )
 
@@ -59,7 +60,7 @@ type Encrypted struct {
 // AES-256-GCM. A check may say more about the request than the vault knows; its
 // error, if any, is a bad request.
 func (v *Vault) Encrypt(ctx context.Context, caller Caller, plaintext []byte, check error) (Encrypted, error) {
-	r, s, err := v.begin(ctx, caller, OpCipherEncrypt, "", 0)
+	r, s, err := v.begin(ctx, caller, decision.CipherEncrypt, "", 0)
 	if err != nil {
 		return Encrypted{}, err
 	}
@@ -130,7 +131,7 @@ func reserveCipher(t *tx) error {
 // Decrypt is the way back. It returns api.ErrBadRequest for what no key of the
 // cipher service authenticates.
 func (v *Vault) Decrypt(ctx context.Context, caller Caller, in Encrypted, check error) ([]byte, error) {
-	r, s, err := v.begin(ctx, caller, OpCipherDecrypt, "", 0)
+	r, s, err := v.begin(ctx, caller, decision.CipherDecrypt, "", 0)
 	if err != nil {
 		return nil, err
 	}

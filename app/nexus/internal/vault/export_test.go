@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/decision"
 	"github.com/spiffe/spike/internal/policy"
 	"github.com/spiffe/spike/internal/role"
 )
@@ -25,15 +26,14 @@ func NewPaths(paths []string, policies ...*policy.Policy) *Paths {
 // List lists as [Vault.ListSecrets] does, for a workload or, without an id, for a
 // superuser. It also returns how many paths it has looked at.
 func (p *Paths) List(ctx context.Context, id string, req *api.SecretListRequest) (keys []string, looked int, err error) {
-	r := &request{caller: Caller{ID: id, Role: role.Workload}}
+	r := &request{caller: Caller{ID: id, Role: role.Workload}, op: decision.SecretList, path: req.Prefix}
 	if id == "" {
 		r.caller.Role = role.Superuser
 	}
-	r.verdict = decide(p.policies, r.caller, OpSecretList, req.Prefix)
-	if !r.verdict.allowed {
+	if !r.decide(p.policies) {
 		return nil, 0, api.ErrUnauthorized
 	}
-	return p.list(ctx, req, r.filter(&p.snapshot))
+	return p.list(ctx, req, r.verdict.Filter)
 }
 
 // WearOutCipherKey uses the newest key's reservation up, and with entirely also

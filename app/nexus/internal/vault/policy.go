@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/decision"
 	"github.com/spiffe/spike/internal/policy"
 )
 
@@ -13,7 +14,7 @@ import (
 // may write policies cannot write one that names itself: nobody widens its own
 // rights.
 func (v *Vault) PutPolicy(ctx context.Context, caller Caller, req *api.PolicyPutRequest) error {
-	r, _, err := v.begin(ctx, caller, OpPolicyPut, req.Name, 0)
+	r, _, err := v.begin(ctx, caller, decision.PolicyPut, req.Name, 0)
 	if err != nil {
 		return err
 	}
@@ -32,8 +33,8 @@ func (v *Vault) putPolicy(ctx context.Context, r *request, req *api.PolicyPutReq
 	if err != nil {
 		return invalid(err)
 	}
-	if r.verdict.byPolicy && compiled.Names(r.caller.ID) {
-		r.verdict = decision{}
+	if r.verdict.Policy != nil && compiled.Names(r.caller.ID) {
+		r.verdict = decision.Verdict{}
 		return fmt.Errorf("%w: the policy names its own writer", api.ErrUnauthorized)
 	}
 	return v.change(ctx, r, 0, func(t *tx) error {
@@ -50,7 +51,7 @@ func (v *Vault) putPolicy(ctx context.Context, r *request, req *api.PolicyPutReq
 // DeletePolicy removes a policy. It returns api.ErrNotFound when there is none of
 // that name.
 func (v *Vault) DeletePolicy(ctx context.Context, caller Caller, req *api.PolicyRequest) error {
-	r, _, err := v.begin(ctx, caller, OpPolicyDelete, req.ID, 0)
+	r, _, err := v.begin(ctx, caller, decision.PolicyDelete, req.ID, 0)
 	if err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func (v *Vault) DeletePolicy(ctx context.Context, caller Caller, req *api.Policy
 
 // GetPolicy returns the policy of that name.
 func (v *Vault) GetPolicy(ctx context.Context, caller Caller, req *api.PolicyRequest) (*policy.Policy, error) {
-	r, s, err := v.begin(ctx, caller, OpPolicyGet, req.ID, 0)
+	r, s, err := v.begin(ctx, caller, decision.PolicyGet, req.ID, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +86,7 @@ func (v *Vault) GetPolicy(ctx context.Context, caller Caller, req *api.PolicyReq
 // ListPolicies returns the policies, sorted by name: all of them, or those whose
 // patterns are exactly the ones asked for.
 func (v *Vault) ListPolicies(ctx context.Context, caller Caller, req *api.PolicyListRequest) ([]*policy.Policy, error) {
-	r, s, err := v.begin(ctx, caller, OpPolicyList, "", 0)
+	r, s, err := v.begin(ctx, caller, decision.PolicyList, "", 0)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/decision"
 )
 
 // ReplaceKeepers says in the header where Keepers are from now on: URLs by the
@@ -15,7 +16,7 @@ import (
 // for an index that there is not or a URL that would stand there twice.
 func (v *Vault) ReplaceKeepers(ctx context.Context, caller Caller, urls map[int]string,
 	ready func(index int, url string) error) (*Header, error) {
-	r, _, err := v.begin(ctx, caller, OpOperatorKeeper, "", 0)
+	r, _, err := v.begin(ctx, caller, decision.OperatorKeeper, "", 0)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/spiffe/spike/internal/api"
-	"github.com/spiffe/spike/internal/policy"
+	"github.com/spiffe/spike/internal/decision"
 	"github.com/spiffe/spike/internal/secret"
 )
 
@@ -19,7 +19,7 @@ import (
 // api.ErrVersionConflict when cas asks for another current version than there
 // is.
 func (v *Vault) PutSecret(ctx context.Context, caller Caller, req *api.SecretPutRequest) (int, error) {
-	r, _, err := v.begin(ctx, caller, OpSecretPut, req.Path, 0)
+	r, _, err := v.begin(ctx, caller, decision.SecretPut, req.Path, 0)
 	if err != nil {
 		return 0, err
 	}
@@ -69,7 +69,7 @@ func (v *Vault) change(ctx context.Context, r *request, size int, apply func(*tx
 	}
 	w := &write{size: size, done: make(chan error, 1)}
 	w.apply = func(t *tx) error {
-		if r.verdict = decide(t.policies, r.caller, r.op, r.path); !r.verdict.allowed {
+		if !r.decide(t.policies) {
 			return api.ErrUnauthorized
 		}
 		return apply(t)
@@ -81,7 +81,7 @@ func (v *Vault) change(ctx context.Context, r *request, size int, apply func(*tx
 // 0 is the current one. It returns api.ErrNotFound for a path or version that is
 // not there or is deleted.
 func (v *Vault) GetSecret(ctx context.Context, caller Caller, req *api.SecretGetRequest) (secret.Bytes, error) {
-	r, s, err := v.begin(ctx, caller, OpSecretGet, req.Path, req.Version)
+	r, s, err := v.begin(ctx, caller, decision.SecretGet, req.Path, req.Version)
 	if err != nil {
 		return secret.Bytes{}, err
 	}
@@ -110,56 +110,15 @@ func (s *snapshot) get(r *request, req *api.SecretGetRequest) (secret.Bytes, err
 // ListSecrets returns paths of secrets in byte order, never nil. A workload that
 // may list some paths and not all gets those.
 func (v *Vault) ListSecrets(ctx context.Context, caller Caller, req *api.SecretListRequest) ([]string, error) {
-	r, s, err := v.begin(ctx, caller, OpSecretList, req.Prefix, 0)
+	r, s, err := v.begin(ctx, caller, decision.SecretList, req.Prefix, 0)
 	if err != nil {
 		return nil, err
 	}
-	keys, _, err := s.list(ctx, req, r.filter(s))
+	keys, _, err := s.list(ctx, req, r.verdict.Filter)
 	if err = r.done(ctx, err); err != nil {
 		return nil, err
 	}
 	return keys, nil
-}
-
-// filter says which paths a caller may list. Nil lets all through.
-type filter struct{ policies []*policy.Policy }
-
-// filter returns the filter for a caller that may list some paths and not all.
-func (r *request) filter(s *snapshot) *filter {
-	if !r.verdict.partly {
-		return nil
-	}
-	return &filter{s.policies.Naming(r.caller.ID, policy.List)}
-}
-
-func (f *filter) lets(path string) bool {
-	return f == nil || slices.ContainsFunc(f.policies, func(p *policy.Policy) bool { return p.Grants(policy.List, path) })
-}
-
-// within returns the prefixes, in order and none within another, under which
-// something that begins with prefix can be let through: the rest of the store
-// need not be looked at.
-func (f *filter) within(prefix string) []string {
-	if f == nil {
-		return []string{prefix}
-	}
-	var all []string
-	for _, p := range f.policies {
-		switch literal := p.PathPrefix(); {
-		case strings.HasPrefix(literal, prefix):
-			all = append(all, literal)
-		case strings.HasPrefix(prefix, literal):
-			all = append(all, prefix)
-		}
-	}
-	slices.Sort(all)
-	apart := all[:0]
-	for _, p := range all {
-		if len(apart) == 0 || !strings.HasPrefix(p, apart[len(apart)-1]) {
-			apart = append(apart, p)
-		}
-	}
-	return apart
 }
 
 // list returns the paths that are asked for and that the filter lets through, and how
@@ -167,7 +126,7 @@ func (f *filter) within(prefix string) []string {
 // back. A filter looks only under the literals that its patterns begin with. With one
 // that begins with none, a page can take a look at every path there is; no lock is
 // held meanwhile, and it ends with ctx.
-func (s *snapshot) list(ctx context.Context, req *api.SecretListRequest, f *filter) (keys []string, looked int, err error) {
+func (s *snapshot) list(ctx context.Context, req *api.SecretListRequest, f *decision.Filter) (keys []string, looked int, err error) {
 	if err := req.Validate(); err != nil {
 		return nil, 0, invalid(err)
 	}
@@ -176,7 +135,7 @@ func (s *snapshot) list(ctx context.Context, req *api.SecretListRequest, f *filt
 		limit = s.secrets.Len()
 	}
 	keys = make([]string, 0, min(limit, 1024))
-	for _, prefix := range f.within(req.Prefix) {
+	for _, prefix := range f.Within(req.Prefix) {
 		if len(keys) == limit {
 			break
 		}
@@ -185,7 +144,7 @@ func (s *snapshot) list(ctx context.Context, req *api.SecretListRequest, f *filt
 			if !strings.HasPrefix(path, prefix) || looked%1024 == 0 && ctx.Err() != nil {
 				return false
 			}
-			if path != req.After && f.lets(path) {
+			if path != req.After && f.Lets(path) {
 				keys = append(keys, path)
 			}
 			return len(keys) < limit
@@ -197,17 +156,17 @@ func (s *snapshot) list(ctx context.Context, req *api.SecretListRequest, f *filt
 // DeleteSecret stamps versions as deleted; they can be undeleted. It returns
 // api.ErrNotFound for a path that is not there.
 func (v *Vault) DeleteSecret(ctx context.Context, caller Caller, req *api.SecretVersionsRequest) error {
-	return v.changeVersions(ctx, caller, OpSecretDelete, req, (*entry).withDeleted)
+	return v.changeVersions(ctx, caller, decision.SecretDelete, req, (*entry).withDeleted)
 }
 
 // UndeleteSecret takes the stamps off again.
 func (v *Vault) UndeleteSecret(ctx context.Context, caller Caller, req *api.SecretVersionsRequest) error {
-	return v.changeVersions(ctx, caller, OpSecretUndelete, req, (*entry).withUndeleted)
+	return v.changeVersions(ctx, caller, decision.SecretUndelete, req, (*entry).withUndeleted)
 }
 
 // DestroySecret removes the versions named for good.
 func (v *Vault) DestroySecret(ctx context.Context, caller Caller, req *api.SecretVersionsRequest) error {
-	return v.changeVersions(ctx, caller, OpSecretDestroy, req, (*entry).withDestroyed)
+	return v.changeVersions(ctx, caller, decision.SecretDestroy, req, (*entry).withDestroyed)
 }
 
 func (v *Vault) changeVersions(ctx context.Context, caller Caller, op Operation, req *api.SecretVersionsRequest,
@@ -221,7 +180,7 @@ func (v *Vault) changeVersions(ctx context.Context, caller Caller, op Operation,
 		return err
 	}
 	err = req.Validate()
-	if err == nil && op == OpSecretDestroy && len(req.Versions) == 0 {
+	if err == nil && op == decision.SecretDestroy && len(req.Versions) == 0 {
 		err = errors.New("no version is named")
 	}
 	if err != nil {
@@ -265,7 +224,7 @@ func (r *request) name(numbers []int, current int) {
 // GetMetadata says which versions of a secret there are. With a version, that
 // one must be there and not be deleted.
 func (v *Vault) GetMetadata(ctx context.Context, caller Caller, req *api.SecretGetRequest) (api.SecretMetadataResponse, error) {
-	r, s, err := v.begin(ctx, caller, OpSecretMetadata, req.Path, req.Version)
+	r, s, err := v.begin(ctx, caller, decision.SecretMetadata, req.Path, req.Version)
 	if err != nil {
 		return api.SecretMetadataResponse{}, err
 	}

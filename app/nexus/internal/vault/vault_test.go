@@ -8,6 +8,7 @@ import (
 
 	"github.com/spiffe/spike/app/nexus/internal/vault"
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/decision"
 	"github.com/spiffe/spike/internal/keeper"
 	"github.com/spiffe/spike/internal/role"
 	"github.com/spiffe/spike/internal/shamir"
@@ -63,34 +64,34 @@ func TestCompareAndSet(t *testing.T) {
 func TestRoles(t *testing.T) {
 	f := newFixture(t)
 	f.put("p", "v")
-	operations := map[vault.Operation]func(vault.Caller) error{
-		vault.OpSecretPut: func(c vault.Caller) error {
+	operations := map[decision.Operation]func(vault.Caller) error{
+		decision.SecretPut: func(c vault.Caller) error {
 			_, err := f.vault.PutSecret(t.Context(), c, put("p", "v"))
 			return err
 		},
-		vault.OpSecretGet: func(c vault.Caller) error {
+		decision.SecretGet: func(c vault.Caller) error {
 			_, err := f.vault.GetSecret(t.Context(), c, &api.SecretGetRequest{Path: "p"})
 			return err
 		},
-		vault.OpSecretList: func(c vault.Caller) error {
+		decision.SecretList: func(c vault.Caller) error {
 			_, err := f.vault.ListSecrets(t.Context(), c, &api.SecretListRequest{})
 			return err
 		},
 	}
-	operations[vault.OpSecretDelete] = func(c vault.Caller) error {
+	operations[decision.SecretDelete] = func(c vault.Caller) error {
 		return f.vault.DeleteSecret(t.Context(), c, &api.SecretVersionsRequest{Path: "p", Versions: []int{9}})
 	}
-	operations[vault.OpSecretUndelete] = func(c vault.Caller) error {
+	operations[decision.SecretUndelete] = func(c vault.Caller) error {
 		return f.vault.UndeleteSecret(t.Context(), c, &api.SecretVersionsRequest{Path: "p", Versions: []int{9}})
 	}
-	operations[vault.OpSecretDestroy] = func(c vault.Caller) error {
+	operations[decision.SecretDestroy] = func(c vault.Caller) error {
 		return f.vault.DestroySecret(t.Context(), c, &api.SecretVersionsRequest{Path: "p", Versions: []int{9}})
 	}
-	operations[vault.OpSecretMetadata] = func(c vault.Caller) error {
+	operations[decision.SecretMetadata] = func(c vault.Caller) error {
 		_, err := f.vault.GetMetadata(t.Context(), c, &api.SecretGetRequest{Path: "p"})
 		return err
 	}
-	for _, op := range []vault.Operation{vault.OpOperatorInit, vault.OpOperatorStatus, vault.OpOperatorRecover, vault.OpOperatorRestore, "no.such"} {
+	for _, op := range []decision.Operation{decision.OperatorInit, decision.OperatorStatus, decision.OperatorRecover, decision.OperatorRestore, "no.such"} {
 		operations[op] = func(c vault.Caller) error {
 			r, err := f.vault.Begin(t.Context(), c, op)
 			if err != nil {

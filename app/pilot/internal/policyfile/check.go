@@ -73,7 +73,7 @@ func (c *checker) document(d *Document) {
 	for _, t := range d.Permissions {
 		if _, err := policy.ParsePermissions([]string{t.Value}); err != nil {
 			p := Problem{What: render.Sentence(err.Error()), Key: keyPermissions}
-			if meant := nearest.Of(t.Value, policy.Permission(^policy.Permission(0)).Names()); meant != "" {
+			if meant := nearest.Of(t.Value, policy.All.Names()); meant != "" {
 				p.Hint = "It is probably " + meant + "."
 			}
 			c.add(t.Line, p)
