@@ -1,8 +1,10 @@
 package vault
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/spiffe/spike/app/nexus/internal/seal"
@@ -128,6 +130,12 @@ func (t *tx) forget(table Table, ref rowRef) {
 // owns next from now on. On an error nothing has changed.
 func (t *tx) setSecret(path string, next *entry) error {
 	old, existed := t.secrets.Get(path)
+	// A version that goes leaves its row to one that comes: that changes one page of
+	// a store, and not two.
+	var left []uint64
+	if existed {
+		left = old.rowsWithout(next)
+	}
 	var rows []staged
 	fresh := 0
 	for i := range next.versions {
@@ -135,12 +143,16 @@ func (t *tx) setSecret(path string, next *entry) error {
 		if existed && v.storedAs(old) {
 			continue
 		}
+		id := v.row.id
+		if id == 0 && len(left) > 0 {
+			id, left = left[0], left[1:]
+		}
 		record := next.record(path, v)
-		s, err := t.seal(TableSecret, v.row.id, fresh, record.encode())
+		s, err := t.seal(TableSecret, id, fresh, record.encode())
 		if err != nil {
 			return err
 		}
-		if v.row.id == 0 {
+		if id == 0 {
 			fresh++
 		}
 		v.row = s.ref
@@ -160,6 +172,16 @@ func (t *tx) setSecret(path string, next *entry) error {
 	}
 	t.secrets.Set(path, next)
 	return nil
+}
+
+// rowsWithout returns the ids of the rows of versions that next has no more.
+func (e *entry) rowsWithout(next *entry) (ids []uint64) {
+	for i := range e.versions {
+		if v := &e.versions[i]; next.find(int(v.number)) == nil {
+			ids = append(ids, v.row.id)
+		}
+	}
+	return ids
 }
 
 // storedAs reports whether the version's row stands in old as it should.
@@ -248,11 +270,13 @@ func (t *tx) batch() (Batch, error) {
 			}
 		}
 	}
+	fresh := len(b.Put)
 	for key, s := range t.put {
 		if key.ID < t.firstID[key.Table] {
 			b.Put = append(b.Put, Row{key.Table, key.ID, s})
 		}
 	}
+	slices.SortFunc(b.Put[fresh:], func(a, b Row) int { return cmp.Compare(a.ID, b.ID) })
 	for key := range t.remove {
 		b.Delete = append(b.Delete, key)
 	}
