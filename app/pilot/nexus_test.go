@@ -11,6 +11,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/policy"
 	"github.com/spiffe/spike/internal/shard"
 )
 
@@ -47,6 +48,10 @@ func (w *world) handle(id spiffeid.ID, r *http.Request) (any, error) {
 	// All other workloads are under policies, as with the real Nexus.
 	case strings.HasPrefix(r.URL.Path, api.PathSecret) && w.granted(id, r):
 		return w.secret(r)
+	case route == api.PathSecret+api.ActionList && len(w.lists(id)) > 0:
+		return answer(r, w.listed(func(path string) bool {
+			return slices.ContainsFunc(w.lists(id), func(p *policy.Policy) bool { return p.Grants(policy.List, path) })
+		}))
 	}
 	return nil, api.ErrUnauthorized
 }
@@ -79,7 +84,7 @@ func (w *world) secret(r *http.Request) (any, error) {
 	case api.ActionGet:
 		return answer(r, w.get)
 	case api.ActionList:
-		return answer(r, w.list)
+		return answer(r, w.listed(func(string) bool { return true }))
 	case api.ActionDelete:
 		return answer(r, w.change(func(k *kept) bool { return k.deleted == nil }, func(k *kept) {
 			at := w.tick()
@@ -128,14 +133,17 @@ func (w *world) get(req *api.SecretGetRequest) (api.SecretGetResponse, error) {
 	return api.SecretGetResponse{Data: versions[n-1].values}, nil
 }
 
-func (w *world) list(req *api.SecretListRequest) (api.SecretListResponse, error) {
-	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(w.secrets)), func(path string) bool {
-		return path <= req.After || !strings.HasPrefix(path, req.Prefix)
-	})
-	if req.Limit > 0 {
-		keys = keys[:min(req.Limit, len(keys))]
+// listed answers with those paths that the caller may list.
+func (w *world) listed(may func(path string) bool) func(*api.SecretListRequest) (api.SecretListResponse, error) {
+	return func(req *api.SecretListRequest) (api.SecretListResponse, error) {
+		keys := slices.DeleteFunc(slices.Sorted(maps.Keys(w.secrets)), func(path string) bool {
+			return path <= req.After || !strings.HasPrefix(path, req.Prefix) || !may(path)
+		})
+		if req.Limit > 0 {
+			keys = keys[:min(req.Limit, len(keys))]
+		}
+		return api.SecretListResponse{Keys: keys}, nil
 	}
-	return api.SecretListResponse{Keys: keys}, nil
 }
 
 // change applies do to the versions named that can take it.

@@ -101,7 +101,15 @@ func (w *world) granted(id spiffeid.ID, r *http.Request) bool {
 		}
 		path, r.Body = named.Path, io.NopCloser(bytes.NewReader(body))
 	}
-	return policy.NewSet(slices.Collect(maps.Values(w.policies))...).Allow(id.String(), want, path) != nil
+	return w.set().Allow(id.String(), want, path) != nil
+}
+
+// set returns all policies.
+func (w *world) set() *policy.Set { return policy.NewSet(slices.Collect(maps.Values(w.policies))...) }
+
+// lists returns the policies that let a workload list something.
+func (w *world) lists(id spiffeid.ID) []*policy.Policy {
+	return w.set().Naming(id.String(), policy.List)
 }
 
 // maxCiphertext is small here.

@@ -53,9 +53,15 @@ func onTerminal(t *testing.T, w *world, args ...string) *session {
 
 func start(t *testing.T, w *world, cmd *exec.Cmd) *session {
 	t.Helper()
+	cmd.Env = append(os.Environ(), w.environment()...)
+	return startSized(t, cmd, nil)
+}
+
+// startSized starts cmd on a terminal that has a size, unless that is nil.
+func startSized(t *testing.T, cmd *exec.Cmd, size *pty.Winsize) *session {
+	t.Helper()
 	s := &session{t: t, cmd: cmd, seen: &screen{}, done: make(chan struct{})}
-	s.cmd.Env = append(os.Environ(), w.environment()...)
-	tty, err := pty.Start(s.cmd)
+	tty, err := pty.StartWithSize(s.cmd, size)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -113,6 +113,8 @@ func TestSource(t *testing.T) {
 		"a mutex":                  {"x.go", `import "sync"` + "\nvar mu sync.Mutex", "mu"},
 		"some other call":          {"x.go", `import "time"` + "\nvar began = time.Now()", "began"},
 		"a false errors":           {"x.go", `import errors "log"` + "\nvar x = errors.New(nil, \"\", 0)", "x"},
+		"embedded files":           {"x.go", `import "embed"` + "\n//go:embed x\nvar files embed.FS", ""},
+		"other files":              {"x.go", `import "embed"` + "\nvar files = embed.FS{}", "files"},
 		"a variable in a test":     {"x_test.go", "var count int", ""},
 		"exit":                     {"run.go", `import "os"` + "\nfunc f() { os.Exit(1) }", "os.Exit"},
 		"exit by another name":     {"run.go", `import system "os"` + "\nfunc f() { system.Exit(1) }", "os.Exit"},

@@ -69,7 +69,8 @@ func (s *source) noInit() {
 }
 
 // noMutable lets package variables be only what nothing would change: errors,
-// compiled expressions, tables in arrays, and assertions that a type fits.
+// compiled expressions, tables in arrays, files that the compiler put in, and assertions
+// that a type fits.
 func (s *source) noMutable() {
 	for _, d := range s.file.Decls {
 		decl, ok := d.(*ast.GenDecl)
@@ -79,6 +80,9 @@ func (s *source) noMutable() {
 		for _, spec := range decl.Specs {
 			v, ok := spec.(*ast.ValueSpec)
 			if !ok {
+				continue
+			}
+			if pkg, name := s.selected(v.Type); pkg == "embed" && name == "FS" && len(v.Values) == 0 {
 				continue
 			}
 			for i, name := range v.Names {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/role"
@@ -25,6 +26,17 @@ func (a *app) quietly(cmd *cobra.Command, ask func(context.Context, *session)) {
 	ask(ctx, s)
 }
 
+// completeFilesOnly offers files for those flags of cmd whose value is one. Cobra would
+// for all that have nothing else, numbers and patterns as well.
+func completeFilesOnly(cmd *cobra.Command) {
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		value, _ := pflag.UnquoteUsage(f)
+		if _, known := cmd.GetFlagCompletionFunc(f.Name); !known && value != "FILE" && value != "FOLDER" {
+			complete(cmd, f.Name)
+		}
+	})
+}
+
 // completeFirstPath offers paths for a command's first argument, and nothing for
 // the others: the names of keys are in the values, which are not read for this.
 func (a *app) completeFirstPath(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -36,12 +48,16 @@ func (a *app) completeFirstPath(cmd *cobra.Command, args []string, begun string)
 
 // completePath offers paths up to their next slash, as a shell does with files.
 func (a *app) completePath(cmd *cobra.Command, _ []string, begun string) (names []cobra.Completion, how cobra.ShellCompDirective) {
-	how = cobra.ShellCompDirectiveNoFileComp
 	a.quietly(cmd, func(ctx context.Context, s *session) { names = s.nextNames(ctx, begun) })
+	return names, howToGoOn(names)
+}
+
+// howToGoOn tells a shell that behind a folder comes what is in it, and no space.
+func howToGoOn(names []string) cobra.ShellCompDirective {
 	if slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, "/") }) {
-		how |= cobra.ShellCompDirectiveNoSpace // what is in the folder comes next
+		return cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
-	return names, how
+	return cobra.ShellCompDirectiveNoFileComp
 }
 
 // A page of paths is asked for until so many names are found, or so often. The
@@ -60,8 +76,10 @@ func (s *session) nextNames(ctx context.Context, begun string) (names []string) 
 	folder := strings.LastIndexByte(begun, '/') + 1
 	list := api.SecretListRequest{Prefix: begun, Limit: completionPage}
 	for calls := 0; ; calls++ {
-		enough := calls >= completionPages || len(names) >= completionNames
-		if enough {
+		if calls >= completionPages || len(names) >= completionNames {
+			if len(names) == 0 {
+				return nil
+			}
 			// Since not all are known, one that differs must be among them, and as early in
 			// it as any does.
 			common := commonPrefix(names)
@@ -75,8 +93,8 @@ func (s *session) nextNames(ctx context.Context, begun string) (names []string) 
 			return nil
 		}
 		for _, path := range paths {
-			if path <= list.After {
-				continue // in a folder that is offered already
+			if path <= list.After || !strings.HasPrefix(path, begun) || !printable(path) {
+				continue // in a folder that is offered already, or no answer to what was asked
 			}
 			list.After = path
 			if i := strings.IndexByte(path[folder:], '/'); i >= 0 {

@@ -57,7 +57,7 @@ was written.`,
   pwgen -s 32 1 | spike secret put web/db user=app password=- --trim-newline
   spike secret put web/db password=@new.txt --verbatim --cas 3`,
 		Args:              arguments(2, -1, "a path and at least one KEY, KEY=-, KEY=@FILE or KEY=VALUE"),
-		ValidArgsFunction: a.completeFirstPath,
+		ValidArgsFunction: a.completePut,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opt.hasCAS = cmd.Flags().Changed("cas")
 			return a.put(cmd, args[0], args[1:], &opt)

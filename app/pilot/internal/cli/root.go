@@ -112,7 +112,7 @@ func New(deps Deps) *cobra.Command {
 	root.SetOut(deps.Out)
 	root.SetErr(deps.Err)
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(a.secret(), a.policy(), a.cipher(), a.operator(), &cobra.Command{
+	root.AddCommand(a.secret(), a.policy(), a.cipher(), a.operator(), a.completion(), &cobra.Command{
 		Use:               "version",
 		Short:             "Show which build this is",
 		Args:              none(),
@@ -124,17 +124,12 @@ func New(deps Deps) *cobra.Command {
 			})
 		},
 	})
-	// Cobra would add these two when it runs, too late for what follows.
+	// Cobra would add it when it runs, too late for what follows.
 	root.InitDefaultHelpCmd()
-	root.InitDefaultCompletionCmd()
-	for _, c := range root.Commands() {
-		if c.Name() == "completion" {
-			group(c)
-		}
-	}
 	each(root, func(c *cobra.Command) {
 		c.DisableFlagsInUseLine = true
 		c.SuggestionsMinimumDistance = 2
+		completeFilesOnly(c)
 	})
 	return root
 }

@@ -57,16 +57,15 @@ func add(files map[string][]byte, cmd *cobra.Command) error {
 	return nil
 }
 
-// markdown makes Markdown of a help text: what is indented is a table or a
-// command, whose lines must stay as they are.
+// markdown makes Markdown of a help text: what is indented, by blanks or by a tab, is
+// a table or a command, whose lines must stay as they are.
 func markdown(help string) string {
 	var out strings.Builder
 	lines := strings.Split(help, "\n")
 	fenced := false
 	for i, line := range lines {
-		indented := strings.HasPrefix(line, "  ")
-		goesOn := fenced && line == "" && i+1 < len(lines) && strings.HasPrefix(lines[i+1], "  ")
-		if fence := indented || goesOn; fence != fenced {
+		goesOn := fenced && line == "" && i+1 < len(lines) && indented(lines[i+1])
+		if fence := indented(line) || goesOn; fence != fenced {
 			fenced = fence
 			// A fence ends where the blank line is that would end it anyway, and begins
 			// behind one, which a list of exit codes under its title does not have.
@@ -87,4 +86,8 @@ func markdown(help string) string {
 		out.WriteString("\n```")
 	}
 	return out.String()
+}
+
+func indented(line string) bool {
+	return strings.HasPrefix(line, "  ") || strings.HasPrefix(line, "\t")
 }

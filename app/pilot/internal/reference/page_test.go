@@ -52,12 +52,14 @@ func TestReferenceIsUpToDate(t *testing.T) {
 
 func TestMarkdown(t *testing.T) {
 	for help, want := range map[string]string{
-		"":                "",
-		"one\ntwo":        "one\ntwo",
-		"*a* <b>":         `\*a\* \<b>`,
-		"a\n\n  b *\n\nc": "a\n\n```\n  b *\n```\n\nc",
-		"a:\n  b\n  c":    "a:\n\n```\n  b\n  c\n```",
-		"  a\n\n  b\nc":   "```\n  a\n\n  b\n```\nc",
+		"":                    "",
+		"one\ntwo":            "one\ntwo",
+		"*a* <b>":             `\*a\* \<b>`,
+		"a\n\n  b *\n\nc":     "a\n\n```\n  b *\n```\n\nc",
+		"a:\n  b\n  c":        "a:\n\n```\n  b\n  c\n```",
+		"a <b>:\n\n  c <(d)":  "a \\<b>:\n\n```\n  c <(d)\n```",
+		"a:\n\n\tb <(c)\n\nd": "a:\n\n```\n\tb <(c)\n```\n\nd",
+		"  a\n\n  b\nc":       "```\n  a\n\n  b\n```\nc",
 	} {
 		if got := markdown(help); got != want {
 			t.Errorf("%q became %q, want %q", help, got, want)
