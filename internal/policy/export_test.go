@@ -6,6 +6,7 @@ import "regexp/syntax"
 const (
 	MaxCallers   = maxCallers
 	MaxDecisions = maxDecisions
+	Few          = few
 )
 
 // Remembered returns how many callers and decisions a set remembers.

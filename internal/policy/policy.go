@@ -229,6 +229,12 @@ func CheckPattern(text string) (prefix string, err error) {
 	return p.prefix, nil
 }
 
+// quick reports whether a match takes but a few steps for each byte.
+func (p *pattern) quick() bool {
+	_, automatic := p.rest.(*automaton)
+	return p.whole || automatic
+}
+
 func (p *pattern) match(s string) bool {
 	if p.whole {
 		return s == p.prefix

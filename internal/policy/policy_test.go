@@ -98,7 +98,7 @@ func TestAgainstPlainOracle(t *testing.T) {
 		paths := rapid.SampledFrom([]string{`^web/db$`, `^web/.*$`, `^.*$`, `^spike/system/acl$`, `^spike/system/.*$`, `^(a|web/db)$`})
 		set, oracle := policy.NewSet(), map[string]plain{}
 		for range rapid.IntRange(1, 12).Draw(rt, "changes") {
-			name := rapid.SampledFrom([]string{"p", "q", "r", "s"}).Draw(rt, "name")
+			name := rapid.SampledFrom([]string{"p", "q", "r", "s", "t", "u"}).Draw(rt, "name")
 			if rapid.IntRange(0, 3).Draw(rt, "delete") == 0 {
 				set = set.Without(name)
 				delete(oracle, name)
@@ -134,10 +134,42 @@ func TestAgainstPlainOracle(t *testing.T) {
 	})
 }
 
+// several returns so many policies of a kind that what they decide is remembered.
+func several(t *testing.T, id, path string) *policy.Set {
+	t.Helper()
+	var list []*policy.Policy
+	for i := range policy.Few + 1 {
+		list = append(list, compile(t, fmt.Sprint("p", i), id, path, policy.Read))
+	}
+	return policy.NewSet(list...)
+}
+
+// TestFewPoliciesAreAskedAgain: where deciding is quick, remembering is not worth it.
+func TestFewPoliciesAreAskedAgain(t *testing.T) {
+	for name, tc := range map[string]struct {
+		set  *policy.Set
+		want bool
+	}{
+		"one":                 {policy.NewSet(compile(t, "p", `^.*$`, `^x/.*$`, policy.Read)), false},
+		"one of one path":     {policy.NewSet(compile(t, "p", `^.*$`, `^x/1$`, policy.Read)), false},
+		"several":             {several(t, `^.*$`, `^x/.*$`), true},
+		"one that is costly":  {policy.NewSet(compile(t, "p", `^.*$`, large, policy.Read)), true},
+		"several for another": {several(t, `^y$`, `^x/.*$`), false},
+	} {
+		want := name != "one that is costly" && name != "several for another"
+		if got := tc.set.Allow("spiffe://a/b", policy.Read, "x/1") != nil; got != want {
+			t.Errorf("%s: allowed is %v", name, got)
+		}
+		if got := tc.set.Remembers("spiffe://a/b", policy.Read, "x/1"); got != tc.want {
+			t.Errorf("%s: remembered is %v", name, got)
+		}
+	}
+}
+
 // TestWhatIsRememberedIsBounded asks more questions of more callers than are
 // remembered, from several goroutines.
 func TestWhatIsRememberedIsBounded(t *testing.T) {
-	set := policy.NewSet(compile(t, "p", `^spiffe://a/.*$`, `^x/[0-9]*7$`, policy.Read))
+	set := several(t, `^spiffe://a/.*$`, `^x/[0-9]*7$`)
 	var wg sync.WaitGroup
 	for g := range 4 {
 		wg.Go(func() {
@@ -159,7 +191,7 @@ func TestWhatIsRememberedIsBounded(t *testing.T) {
 // TestOneCallerForgetsItsOwnDecisionsAlone asks for everything as one caller; what
 // another was told is still remembered.
 func TestOneCallerForgetsItsOwnDecisionsAlone(t *testing.T) {
-	set := policy.NewSet(compile(t, "p", `^.*$`, `^x/.*$`, policy.Read))
+	set := several(t, `^.*$`, `^x/.*$`)
 	set.Allow("spiffe://a/quiet", policy.Read, "x/1")
 	for i := range 10 * policy.MaxDecisions {
 		set.Allow("spiffe://a/loud", policy.Read, fmt.Sprint("x/", i))

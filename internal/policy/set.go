@@ -13,6 +13,10 @@ const (
 	maxOwn       = 1024  // of one caller: whoever asks for everything forgets its own alone
 )
 
+// few is how many policies can be asked each time: two or three automata are run
+// sooner than a decision is looked up, let alone remembered.
+const few = 3
+
 // Set is all policies of a store. It never changes; With and Without make other
 // sets. What it remembers of past decisions is its own, and so never outlives a
 // change of policy.
@@ -28,6 +32,7 @@ type Set struct {
 // they decided. A workload asks for the same few paths again and again.
 type caller struct {
 	policies []*Policy
+	plain    bool // they are few, and quick: nothing is remembered
 
 	mu      sync.RWMutex
 	decided map[question]*Policy // nil for a refusal
@@ -90,6 +95,9 @@ func (s *Set) Allow(id string, want Permission, path string) *Policy {
 	if len(c.policies) == 0 {
 		return nil
 	}
+	if c.plain {
+		return c.decide(want, path)
+	}
 	q := question{want, path}
 	c.mu.RLock()
 	by, known := c.decided[q]
@@ -98,14 +106,18 @@ func (s *Set) Allow(id string, want Permission, path string) *Policy {
 		return by
 	}
 	// Matching happens outside every lock: a costly pattern is its caller's cost.
-	for _, p := range c.policies {
-		if p.Grants(want, path) {
-			by = p
-			break
-		}
-	}
+	by = c.decide(want, path)
 	s.remember(id, c, q, by)
 	return by
+}
+
+func (c *caller) decide(want Permission, path string) *Policy {
+	for _, p := range c.policies {
+		if p.Grants(want, path) {
+			return p
+		}
+	}
+	return nil
 }
 
 // Naming returns the policies that name id and have the permission, or super, at
@@ -133,6 +145,8 @@ func (s *Set) caller(id string) *caller {
 			c.policies = append(c.policies, p)
 		}
 	}
+	c.plain = len(c.policies) <= few &&
+		!slices.ContainsFunc(c.policies, func(p *Policy) bool { return !p.path.quick() })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if known := s.callers[id]; known != nil {
