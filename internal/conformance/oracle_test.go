@@ -15,6 +15,7 @@ import (
 
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/clustertest"
+	"github.com/spiffe/spike/internal/policy"
 	"github.com/spiffe/spike/internal/role"
 )
 
@@ -24,9 +25,22 @@ type grant struct {
 	permissions []string
 	// reserved: the pattern says literally that it is about reserved paths.
 	reserved bool
+	// policy is what Nexus makes of it, which the oracle does not look at.
+	policy *policy.Policy
 }
 
 func (g *grant) names(id string) bool { return g.ids.MatchString(id) }
+
+func (g *grant) compile(name string) (err error) {
+	permissions, err := policy.ParsePermissions(g.permissions)
+	if err != nil {
+		return err
+	}
+	g.policy, err = policy.Compile(policy.Policy{
+		Name: name, SPIFFEIDPattern: g.ids.String(), PathPattern: g.paths.String(), Permissions: permissions,
+	})
+	return err
+}
 
 func (g *grant) gives(permission string) bool {
 	return slices.Contains(g.permissions, permission) || slices.Contains(g.permissions, "super")
@@ -163,7 +177,8 @@ func (o *oracle) must(route, body string) {
 }
 
 // TestOracle draws policies, identities and requests, and compares each decision
-// of Nexus with that of a few lines of plain code.
+// of Nexus with that of a few lines of plain code, and with what "spike policy test"
+// would have said of it.
 func TestOracle(t *testing.T) {
 	t.Parallel()
 	const callers, each, slots = 6, 84, 8
@@ -196,16 +211,19 @@ func TestOracle(t *testing.T) {
 			}
 			body, g := p.policy(whos)
 			o.must("/v1/acl/policy", fmt.Sprintf(`{"name":"p%d",%s`, slot, strings.TrimPrefix(strings.Replace(body, `"name":"",`, "", 1), "{")))
+			must(t, g.compile(fmt.Sprint("p", slot)))
 			grants[slot] = g
 		}
 		var now []grant
+		set := policy.NewSet()
 		for _, g := range grants {
 			now = append(now, g)
+			set = set.With(g.policy)
 		}
 		var wg sync.WaitGroup
 		for i, who := range whos {
 			own := &pool{Rand: rand.New(rand.NewPCG(seed, uint64(i)+uint64(o.asked.Load()))), keys: o.keys}
-			wg.Go(func() { o.ask(t.Context(), own, now, who, each) })
+			wg.Go(func() { o.ask(t.Context(), own, now, set, who, each) })
 		}
 		wg.Wait()
 	}
@@ -215,7 +233,7 @@ func TestOracle(t *testing.T) {
 	}
 }
 
-func (o *oracle) ask(ctx context.Context, p *pool, grants []grant, who string, n int) {
+func (o *oracle) ask(ctx context.Context, p *pool, grants []grant, set *policy.Set, who string, n int) {
 	source, err := o.world.source(who)
 	if err != nil {
 		o.t.Error(err)
@@ -260,6 +278,9 @@ func (o *oracle) ask(ctx context.Context, p *pool, grants []grant, who string, n
 		}
 		if !ok || want == (a.status == http.StatusUnauthorized) {
 			o.t.Errorf("%s %s %.60q under %+v:\n got %d %s, and allowed is %v", who, route, path, grants, a.status, a.body, want)
+		}
+		if err := foretold(set, who, all[route], path, o.keys, a); err != nil {
+			o.t.Errorf("%s %s %.60q under %+v: %v", who, route, path, grants, err)
 		}
 	}
 }
