@@ -148,15 +148,16 @@ func (l *flushLife) live(t *testing.T) {
 		for range commits {
 			l.commit(t, s)
 		}
-		failed := l.failure() != ""
-		before := picture(t, l.folder)
-		l.begin("close")
-		closeStore(t, s)
-		if failed {
+		if l.failure() != "" {
 			// What the failure left is for the next start to judge.
+			before := picture(t, l.folder)
+			l.begin("close")
+			closeStore(t, s)
 			samePicture(t, l.folder, before)
 			return
 		}
+		l.begin("close")
+		closeStore(t, s)
 		if l.failure() != "" {
 			return
 		}
