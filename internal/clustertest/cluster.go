@@ -93,7 +93,7 @@ func New(o Options) (c *Cluster, err error) {
 	if c.dir, err = os.MkdirTemp(o.Parent, "spike-"); err != nil {
 		return c, err
 	}
-	for _, name := range []string{"run", "data", "log", "home"} {
+	for _, name := range []string{"run", "data", "log", "home", "tmp"} {
 		if err := os.Mkdir(filepath.Join(c.dir, name), 0o700); err != nil {
 			return c, err
 		}
@@ -146,6 +146,7 @@ func (c *Cluster) program(name string) string { return filepath.Join(c.options.P
 func (c *Cluster) env(of role.Role, more ...string) []string {
 	return append([]string{
 		"HOME=" + filepath.Join(c.dir, "home"),
+		"TMPDIR=" + filepath.Join(c.dir, "tmp"),
 		"PATH=/usr/bin:/bin",
 		"SPIFFE_ENDPOINT_SOCKET=" + c.socketOf(of),
 		"SPIKE_TRUST_ROOT=" + TrustDomain,

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,7 +46,11 @@ func (p *Process) Name() string { return p.name }
 
 // Start starts the process, with env in addition to its usual environment. It
 // does not wait until it serves.
-func (p *Process) Start(env ...string) error {
+func (p *Process) Start(env ...string) error { return p.StartBy(nil, env...) }
+
+// StartBy has another command start the process, which is given the process's own
+// command as further arguments, and puts it in its place.
+func (p *Process) StartBy(launcher []string, env ...string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.current != nil && !p.current.over() {
@@ -62,7 +67,8 @@ func (p *Process) Start(env ...string) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command(p.path, p.args...)
+	command := slices.Concat(launcher, []string{p.path}, p.args)
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(append([]string{}, p.env...), env...)
 	cmd.Stdout, cmd.Stderr = output, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}

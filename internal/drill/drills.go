@@ -24,6 +24,7 @@ func drills() []drill {
 		{"everything lost but the data", everythingStopped},
 		{"everything lost but backup and paper", everythingLost},
 		{"an old database put back", oldDatabase},
+		{"a core file forced", coreForced},
 	}
 }
 

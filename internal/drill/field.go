@@ -13,6 +13,7 @@ import (
 	"github.com/spiffe/spike/internal/client"
 	"github.com/spiffe/spike/internal/clustertest"
 	"github.com/spiffe/spike/internal/role"
+	"github.com/spiffe/spike/internal/trace"
 )
 
 // field is what a drill is held on: a scratch cluster with secrets in it, and
@@ -22,7 +23,8 @@ type field struct {
 	clusters []*clustertest.Cluster // the last one is the one that is to serve in the end
 	kept     string                 // the folder of what people keep
 	before   digest
-	needles  []needle
+	keys     *trace.Set
+	searched int // files that were looked into for keys
 }
 
 // newField starts a cluster, fills it, and notes what is in it.
@@ -53,7 +55,7 @@ func newField(ctx context.Context, o options) (f *field, err error) {
 	if err := f.write(ctx); err != nil {
 		return f, err
 	}
-	if f.needles, err = needles(ctx, f); err != nil {
+	if f.keys, err = keysOf(ctx, f); err != nil {
 		return f, err
 	}
 	return f, f.note(ctx)

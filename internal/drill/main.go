@@ -9,9 +9,15 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/spiffe/spike/internal/trace"
 )
 
 func main() {
+	if len(os.Args) > 3 && os.Args[1] == forcing {
+		fmt.Fprintln(os.Stderr, "drill:", trace.ExecForcing(os.Args[2], os.Args[3:], os.Environ()))
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

@@ -76,6 +76,7 @@ type outcome struct {
 	name    string
 	took    time.Duration
 	secrets int
+	files   int // that were looked into for keys and shares
 	err     error
 }
 
@@ -117,13 +118,13 @@ func runOne(ctx context.Context, o options, d drill) (out outcome) {
 	if out.err == nil {
 		out.err = f.searchTraces()
 	}
-	out.secrets = f.before.secrets
+	out.secrets, out.files = f.before.secrets, f.searched
 	return out
 }
 
 // report prints the table, and what went wrong below it.
 func report(w io.Writer, outcomes []outcome) error {
-	failed := 0
+	failed, files := 0, 0
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "DRILL\tRESULT\tBACK IN\tSECRETS COMPARED")
 	for _, o := range outcomes {
@@ -132,10 +133,16 @@ func report(w io.Writer, outcomes []outcome) error {
 			result = "FAIL"
 			failed++
 		}
+		files += o.files
 		fmt.Fprintf(table, "%s\t%s\t%.2f s\t%d\n", o.name, result, o.took.Seconds(), o.secrets)
 	}
 	if err := table.Flush(); err != nil {
 		return err
+	}
+	if files > 0 {
+		if _, err := fmt.Fprintf(w, "\nLooked for each key and share in the %d files that were left.\n", files); err != nil {
+			return err
+		}
 	}
 	for _, o := range outcomes {
 		if o.err != nil {

@@ -73,7 +73,7 @@ func TestDrillsNotice(t *testing.T) {
 		{"the secrets are others", drill{"another value", spike("secret", "put", "drill/0/secret-0", "name=x")}},
 		{"the secrets are others", drill{"a version deleted", spike("secret", "delete", "drill/0/secret-0")}},
 		{"exit code 3", drill{"a command that fails", spike("secret", "get", "no/such")}},
-		{"recovery shard 2 in hex is in", drill{"a shard on disk", func(ctx context.Context, f *field) (time.Duration, error) {
+		{"has recovery shard 2 as hex", drill{"a shard on disk", func(ctx context.Context, f *field) (time.Duration, error) {
 			content, err := os.ReadFile(filepath.Join(f.paper(), "shard-2.txt"))
 			return 0, errors.Join(err, os.WriteFile(filepath.Join(f.cluster().Dir(), "log", "left"), content, 0o600))
 		}}},

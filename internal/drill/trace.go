@@ -1,32 +1,21 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/hex"
+	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spiffe/spike/internal/role"
-	"github.com/spiffe/spike/internal/secret"
-	"github.com/spiffe/spike/internal/shamir"
 	"github.com/spiffe/spike/internal/shard"
+	"github.com/spiffe/spike/internal/trace"
 )
 
-// needle is something that must be in no file of a cluster: what it is, and a form
-// in which it could be there.
-type needle struct {
-	what string
-	form []byte
-}
-
-// needles has the secret that was split and every share of both sets, in each form
-// that a program might write.
-func needles(ctx context.Context, f *field) (list []needle, err error) {
+// keysOf is everything that must be in no file of a cluster, but in the recovery
+// shards' own: every share of both sets, the secret that was split, the root key,
+// and what is derived from it.
+func keysOf(ctx context.Context, f *field) (*trace.Set, error) {
 	r, err := f.cluster().Client(ctx, role.Recover)
 	if err != nil {
 		return nil, err
@@ -35,53 +24,22 @@ func needles(ctx context.Context, f *field) (list []needle, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var shares []shamir.Share
-	defer func() { shamir.Destroy(shares) }()
-	for i, value := range paper.Shards {
-		list = append(list, forms(fmt.Sprintf("recovery shard %d", i), value)...)
-		key, err := secret.NewKey(value[:])
-		if err != nil {
-			return nil, err
-		}
-		shares = append(shares, shamir.Share{Index: i, Value: key})
-	}
+	var keys trace.Set
+	keys.AddShares("recovery shard", paper.Shards)
+	held := map[int]shard.Value{}
 	for i := range f.cluster().Keepers() {
-		held, err := f.cluster().Held(ctx, i+1)
+		h, err := f.cluster().Held(ctx, i+1)
 		if err != nil {
 			return nil, err
 		}
-		if held.Active != nil {
-			list = append(list, forms(fmt.Sprintf("Keeper %d's share", i+1), held.Active.Value)...)
+		if h.Active == nil {
+			return nil, fmt.Errorf("%s of a full cluster holds no share", f.cluster().Keeper(i+1).Name())
 		}
-		held.Wipe()
+		held[i+1] = h.Active.Value
+		h.Wipe()
 	}
-	split, err := shamir.Combine(paper.Threshold, shares)
-	if err != nil {
-		return nil, err
-	}
-	defer split.Destroy()
-	return list, split.Expose(func(b []byte) error {
-		list = append(list, forms("the secret that was split", shard.Value(b))...)
-		return nil
-	})
-}
-
-func forms(what string, value shard.Value) []needle {
-	numbers := make([]string, len(value))
-	for i, b := range value {
-		numbers[i] = fmt.Sprint(b)
-	}
-	list := []needle{
-		{what, bytes.Clone(value[:])},
-		{what + " in hex", []byte(hex.EncodeToString(value[:]))},
-		{what + " in hex", []byte(strings.ToUpper(hex.EncodeToString(value[:])))},
-		{what + " in base64", []byte(base64.RawStdEncoding.EncodeToString(value[:]))},
-		{what + " in base64", []byte(base64.RawURLEncoding.EncodeToString(value[:]))},
-	}
-	for _, between := range []string{",", ", ", " "} {
-		list = append(list, needle{what + " in numbers", []byte(strings.Join(numbers, between))})
-	}
-	return list
+	keys.AddShares("the share of Keeper", held)
+	return &keys, keys.AddKeys(paper.Shards, paper.Threshold, paper.Cluster, paper.KeyID)
 }
 
 // searchTraces looks for key material in every file of the clusters: data, logs,
@@ -91,28 +49,17 @@ func (f *field) searchTraces() error {
 	for _, c := range f.clusters {
 		folders = append(folders, c.Dir())
 	}
+	var all []string
 	for _, folder := range folders {
-		if _, err := os.Lstat(folder); os.IsNotExist(err) {
-			continue
-		}
-		err := filepath.WalkDir(folder, func(name string, e fs.DirEntry, err error) error {
-			if err != nil || !e.Type().IsRegular() {
-				return err
-			}
-			content, err := os.ReadFile(name) //nolint:gosec // a folder of ours, that nobody else writes to
-			if err != nil {
-				return err
-			}
-			for _, n := range f.needles {
-				if bytes.Contains(content, n.form) {
-					return fmt.Errorf("%s is in %s", n.what, name)
-				}
-			}
-			return nil
-		})
+		found, files, err := f.keys.InFolder(folder)
 		if err != nil {
 			return err
 		}
+		all = append(all, found...)
+		f.searched += files
+	}
+	if len(all) > 0 {
+		return errors.New(strings.Join(all, "; "))
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/mtls"
 	"github.com/spiffe/spike/internal/role"
+	"github.com/spiffe/spike/internal/secret"
 )
 
 // strangerTime is how long a connection outlives the refusal of its request.
@@ -36,7 +37,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var answer []byte
 	var err error
 	if h.roles.Of(id) == role.Nexus {
-		answer, err = h.serve(r)
+		// A share that comes or goes leaves copies of itself on the way.
+		secret.Scrubbed(func() { answer, err = h.serve(r) })
 	} else {
 		err = ErrRefused
 		cutOff(w)

@@ -49,6 +49,13 @@ func RandomKey(size int) (Key, error) {
 	})
 }
 
+// FillKey returns a Key of size bytes that fill writes where they stay: material
+// that is computed need not be anywhere else before. What fill leaves after an
+// error is wiped.
+func FillKey(size int, fill func(material []byte) error) (Key, error) {
+	return build(size, fill)
+}
+
 func build(size int, fill func([]byte) error) (Key, error) {
 	pageSize := syscall.Getpagesize()
 	if size < 1 || size > pageSize {
@@ -69,10 +76,11 @@ func build(size int, fill func([]byte) error) (Key, error) {
 		m.destroy()
 		return Key{}, fmt.Errorf("keep key material out of core files: %w", err)
 	}
-	if err := fill(page[:size]); err != nil {
+	if err := fill(page[:size:size]); err != nil {
 		m.destroy()
 		return Key{}, fmt.Errorf("fill key: %w", err)
 	}
+	scrub()
 	return Key{m: m}, nil
 }
 

@@ -1,8 +1,8 @@
 // Package shamir splits a secret into shares and puts it together again: a
 // (threshold, count) Shamir sharing over the scalars of P-256, by circl.
 //
-// circl works on copies in Go's heap, which cannot be wiped; what this package
-// itself holds is in [secret.Key].
+// circl works on copies in Go's heap. Those that it hands out are wiped, those that
+// it makes on its way cannot be; what this package itself holds is in [secret.Key].
 package shamir
 
 import (
@@ -59,6 +59,7 @@ func Split(s secret.Key, threshold, count int) ([]Share, error) {
 	if scalar.IsZero() {
 		return nil, errors.New("split: the secret is zero")
 	}
+	defer wipe(scalar)
 	// circl's threshold is the degree: one less than the shares needed.
 	sharing := secretsharing.New(rand.Reader, uint(threshold-1), scalar)
 	shares := make([]Share, 0, count)
@@ -81,6 +82,11 @@ func Combine(threshold int, shares []Share) (secret.Key, error) {
 	}
 	seen := map[int]bool{}
 	raw := make([]secretsharing.Share, 0, threshold)
+	defer func() {
+		for _, r := range raw {
+			wipe(r.Value)
+		}
+	}()
 	for _, s := range shares[:threshold] {
 		if s.Index < 1 || s.Index > MaxShares || seen[s.Index] {
 			return secret.Key{}, fmt.Errorf("%w: index %d is out of range or there twice", ErrUnusable, s.Index)
@@ -114,13 +120,13 @@ type Place struct {
 
 // Digest returns SHA-256 over the place and the value, each part preceded by
 // its length. It may be public: a share has 256 bits of entropy.
-func Digest(p Place, value []byte) [sha256.Size]byte {
-	h := sha256.New()
+func Digest(p Place, value []byte) (digest [sha256.Size]byte) {
+	// Written in pieces, a hash would keep the last one, which is the share.
+	message := make([]byte, 0, 256)
+	defer func() { clear(message[:cap(message)]) }()
 	part := func(b []byte) {
-		var length [4]byte
-		binary.BigEndian.PutUint32(length[:], uint32(len(b)))
-		h.Write(length[:])
-		h.Write(b)
+		message = binary.BigEndian.AppendUint32(message, uint32(len(b)))
+		message = append(message, b...)
 	}
 	part([]byte("spike share digest v1"))
 	part(p.Cluster[:])
@@ -128,10 +134,13 @@ func Digest(p Place, value []byte) [sha256.Size]byte {
 	part([]byte(p.Set))
 	part(binary.BigEndian.AppendUint32(nil, uint32(p.Index)))
 	part(value)
-	return [sha256.Size]byte(h.Sum(nil))
+	secret.Scrubbed(func() { digest = sha256.Sum256(message) })
+	return digest
 }
 
+// toKey moves a scalar to where keys are.
 func toKey(s group.Scalar) (secret.Key, error) {
+	defer wipe(s)
 	b, err := s.MarshalBinary()
 	if err != nil {
 		return secret.Key{}, fmt.Errorf("encode scalar: %w", err)
@@ -142,6 +151,9 @@ func toKey(s group.Scalar) (secret.Key, error) {
 	}
 	return secret.NewKey(b)
 }
+
+// wipe clears a scalar where it stands.
+func wipe(s group.Scalar) { s.SetUint64(0) }
 
 // toScalar refuses bytes that are not the one encoding of a scalar: circl would
 // reduce a larger number silently.

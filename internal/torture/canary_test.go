@@ -2,7 +2,6 @@ package torture
 
 import (
 	"bytes"
-	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,10 +17,11 @@ import (
 
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/clustertest"
+	"github.com/spiffe/spike/internal/keeper"
 	"github.com/spiffe/spike/internal/mtls"
 	"github.com/spiffe/spike/internal/role"
-	"github.com/spiffe/spike/internal/secret"
-	"github.com/spiffe/spike/internal/shamir"
+	"github.com/spiffe/spike/internal/shard"
+	"github.com/spiffe/spike/internal/trace"
 )
 
 // canaries are texts that appear nowhere by chance.
@@ -39,20 +39,22 @@ func TestCanaries(t *testing.T) {
 	allowCore(t)
 	c := newCluster(t, "SPIKE_SYSTEM_LOG_LEVEL=DEBUG", "GOTRACEBACK=crash")
 	names := newCanaries()
-	var everywhere, content traces
-	everywhere.add("a key", []byte(names.key))
-	everywhere.add("a value", []byte(names.value))
-	content.add("a path", []byte(names.path))
+	var everywhere, content trace.Set
+	everywhere.Add("a key", []byte(names.key))
+	everywhere.Add("a value", []byte(names.value))
+	content.Add("a path", []byte(names.path))
 
 	answers := provoke(t, c, names)
-	for _, found := range append(everywhere.in(answers), content.in(answers)...) {
-		t.Errorf("an answer that is no secret has %s", found)
+	for _, names := range []*trace.Set{&everywhere, &content} {
+		for found := range names.In(answers) {
+			t.Errorf("an answer that is no secret has %s", found)
+		}
 	}
 	// What people ask for goes elsewhere, and is there.
 	paper := filepath.Join(t.TempDir(), "paper")
 	spike(t, c, 0, "operator", "recover", "--dir", paper)
 	keys := keysOf(t, c, paper)
-	if found, err := keys.inFolder(paper); err != nil || len(found) == 0 {
+	if found, _, err := keys.InFolder(paper); err != nil || len(found) == 0 {
 		t.Errorf("the paper shards are not in the folder that was asked for: %v", err)
 	}
 
@@ -73,9 +75,9 @@ func TestCanaries(t *testing.T) {
 	}
 	noCore(t, c)
 
-	search := func(what *traces, folder string, but ...string) {
+	search := func(what *trace.Set, folder string, but ...string) {
 		t.Helper()
-		found, err := what.inFolder(folder)
+		found, _, err := what.InFolder(folder)
 		must(t, err)
 		for _, f := range found {
 			if len(but) == 0 || !strings.HasPrefix(f, but[0]) {
@@ -203,36 +205,24 @@ func post(t *testing.T, c *clustertest.Cluster, target, body string) string {
 }
 
 // keysOf are the shares of the Keepers and on paper, the secret that they are
-// shares of, and the root key that comes of it.
-func keysOf(t *testing.T, c *clustertest.Cluster, paper string) *traces {
+// shares of, and the keys that come of it.
+func keysOf(t *testing.T, c *clustertest.Cluster, folder string) *trace.Set {
 	t.Helper()
-	var keys traces
-	var shares []shamir.Share
-	var salt []byte
+	var keys trace.Set
+	kept, paper := map[int]shard.Value{}, map[int]shard.Value{}
+	var tag keeper.Tag
 	for i := range c.Keepers() {
 		held, err := c.Held(t.Context(), i+1)
 		must(t, err)
-		keys.add(fmt.Sprintf("Keeper %d's share", i+1), bytes.Clone(held.Active.Value[:]))
-		value, err := secret.NewKey(bytes.Clone(held.Active.Value[:]))
-		must(t, err)
-		shares = append(shares, shamir.Share{Index: i + 1, Value: value})
-		salt, err = hex.DecodeString(held.Active.Tag.Cluster + held.Active.Tag.KeyID)
-		must(t, err)
+		kept[i+1], tag = held.Active.Value, held.Active.Tag
 		held.Wipe()
-		line, err := os.ReadFile(filepath.Join(paper, fmt.Sprintf("shard-%d.txt", i+1)))
+		text, err := os.ReadFile(filepath.Join(folder, fmt.Sprintf("shard-%d.txt", i+1)))
 		must(t, err)
-		keys.add(fmt.Sprintf("paper shard %d", i+1), paperShard(t, string(line)))
+		paper[i+1] = shard.Value(paperShard(t, string(text)))
 	}
-	defer shamir.Destroy(shares)
-	split, err := shamir.Combine(2, shares[:2])
-	must(t, err)
-	defer split.Destroy()
-	must(t, split.Expose(func(b []byte) error {
-		keys.add("the secret that is split", bytes.Clone(b))
-		root, err := hkdf.Key(sha256.New, b, salt, "spike root key v1", sha256.Size)
-		keys.add("the root key", root)
-		return err
-	}))
+	keys.AddShares("the share of Keeper", kept)
+	keys.AddShares("paper shard", paper)
+	must(t, keys.AddKeys(kept, tag.Threshold, tag.Cluster, tag.KeyID))
 	return &keys
 }
 

@@ -1,8 +1,6 @@
 package torture
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/spiffe/spike/internal/clustertest"
+	"github.com/spiffe/spike/internal/trace"
 )
 
 // allowCore lets this process and its children write core files, if they want to
@@ -64,84 +63,30 @@ func noCore(t *testing.T, c *clustertest.Cluster) {
 	}
 }
 
-// region is one mapping of a process.
-type region struct {
-	from, to uint64
-	name     string
-	resident uint64   // kB
-	flags    []string // as in proc_pid_smaps(5)
-}
-
-func (r *region) has(flag string) bool {
-	for _, f := range r.flags {
-		if f == flag {
-			return true
-		}
-	}
-	return false
-}
-
-func regions(t *testing.T, pid int) []region {
-	t.Helper()
-	file, err := os.Open(fmt.Sprintf("/proc/%d/smaps", pid))
-	must(t, err)
-	defer func() { _ = file.Close() }()
-	var list []region
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		var r region
-		var mode string
-		if n, _ := fmt.Sscanf(lines.Text(), "%x-%x %s", &r.from, &r.to, &mode); n == 3 {
-			if fields := strings.Fields(lines.Text()); len(fields) > 5 {
-				r.name = fields[5]
-			}
-			list = append(list, r)
-		} else if rss, ok := strings.CutPrefix(lines.Text(), "Rss:"); ok {
-			_, err := fmt.Sscan(rss, &list[len(list)-1].resident)
-			must(t, err)
-		} else if flags, ok := strings.CutPrefix(lines.Text(), "VmFlags:"); ok {
-			list[len(list)-1].flags = strings.Fields(flags)
-		}
-	}
-	return list
-}
-
 // inMemory looks for key material in the memory of the servers. Where it is kept,
-// the page is locked and left out of core files. What the heap still has of it,
-// because libraries copied it, is told.
-func inMemory(t *testing.T, c *clustertest.Cluster, keys *traces) {
+// the page is locked and left out of core files. Elsewhere is only what is known to
+// be: copies that libraries make.
+func inMemory(t *testing.T, c *clustertest.Cluster, keys *trace.Set) {
 	t.Helper()
-	var forms []form // those that are handled in memory
-	for _, f := range keys.forms {
-		if strings.HasSuffix(f.name, "as it is") || strings.HasSuffix(f.name, "as numbers in JSON") {
-			forms = append(forms, f)
-		}
-	}
-	for _, p := range append(c.Keepers(), c.Nexus()) {
-		memory, err := os.Open(fmt.Sprintf("/proc/%d/mem", p.PID()))
+	look := func(p *clustertest.Process, allowed func(trace.Found) bool, kept ...string) {
+		t.Helper()
+		m, err := keys.InProcess(p.PID())
 		must(t, err)
-		kept, stray := map[string]bool{}, map[string]int{}
-		for _, r := range regions(t, p.PID()) {
-			if strings.HasPrefix(r.name, "[v") || r.resident == 0 {
-				continue // the kernel's own, or only reserved
-			}
-			content := make([]byte, r.to-r.from)
-			if _, err := memory.ReadAt(content, int64(r.from)); err != nil {
-				continue // it went away meanwhile
-			}
-			for _, f := range forms {
-				n := bytes.Count(content, f.bytes)
-				if n > 0 && r.has("dd") && r.has("lo") {
-					kept[f.name] = true
-				} else if n > 0 {
-					stray[f.name] += n
-				}
+		for _, name := range kept {
+			if m.Locked[trace.Found{Name: name, How: trace.AsItIs}] == 0 {
+				t.Errorf("%s does not have %s on a page that is locked and left out of core files", p.Name(), name)
 			}
 		}
-		must(t, memory.Close())
-		want := map[bool]int{true: 7, false: 1}[p == c.Nexus()]
-		if len(kept) < want {
-			t.Errorf("%s keeps %v on pages that are locked and not dumped; want %d", p.Name(), kept, want)
+		for _, found := range trace.Refused(m.Others, allowed) {
+			t.Errorf("ordinary memory of %s has %s", p.Name(), found)
 		}
-		t.Logf("%s: on locked pages %v; elsewhere in its memory %v", p.Name(), kept, stray)
+		t.Logf("%s: on locked pages %v; elsewhere in its memory %v", p.Name(), m.Locked, m.Others)
 	}
+	kept := trace.KeptByNexus()
+	for i, p := range c.Keepers() {
+		share := fmt.Sprintf("the share of Keeper %d", i+1)
+		look(p, trace.OrdinaryInKeeper, share)
+		kept = append(kept, share, fmt.Sprintf("paper shard %d", i+1))
+	}
+	look(c.Nexus(), trace.OrdinaryInNexus, kept...)
 }

@@ -4,7 +4,6 @@ package seal
 
 import (
 	"crypto/ed25519"
-	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -102,15 +101,11 @@ type Keyring struct {
 // each purpose.
 func Derive(s secret.Key, cluster, keyID ID) (*Keyring, error) {
 	k := &Keyring{cluster: cluster, keyID: keyID}
-	err := s.Expose(func(b []byte) error {
-		salt := append(cluster[:], keyID[:]...)
-		root, err := hkdf.Key(sha256.New, b, salt, "spike root key v1", keySize)
-		if err != nil {
-			return err
-		}
-		k.root, err = secret.NewKey(root)
-		return err
-	})
+	extracted, err := extract(s, append(cluster[:], keyID[:]...))
+	defer extracted.Destroy()
+	if err == nil {
+		k.root, err = expand(extracted, "spike root key v1")
+	}
 	if err == nil {
 		err = k.expand()
 	}
@@ -123,16 +118,16 @@ func Derive(s secret.Key, cluster, keyID ID) (*Keyring, error) {
 
 func (k *Keyring) expand() error {
 	var err error
-	if k.integrity, err = k.purpose("spike row integrity v1"); err != nil {
+	if k.integrity, err = expand(k.root, "spike row integrity v1"); err != nil {
 		return err
 	}
-	if k.signing, err = k.purpose("spike keeper signing v1"); err != nil {
+	if k.signing, err = expand(k.root, "spike keeper signing v1"); err != nil {
 		return err
 	}
-	if k.anchor, err = k.purpose("spike anchor v1"); err != nil {
+	if k.anchor, err = expand(k.root, "spike anchor v1"); err != nil {
 		return err
 	}
-	rows, err := k.purpose("spike row v1")
+	rows, err := expand(k.root, "spike row v1")
 	if err != nil {
 		return err
 	}
@@ -150,19 +145,6 @@ func (k *Keyring) expand() error {
 		k.public = append(ed25519.PublicKey(nil), private[ed25519.SeedSize:]...)
 		return nil
 	})
-}
-
-func (k *Keyring) purpose(label string) (secret.Key, error) {
-	var out secret.Key
-	err := k.root.Expose(func(root []byte) error {
-		b, err := hkdf.Expand(sha256.New, root, label, keySize)
-		if err != nil {
-			return err
-		}
-		out, err = secret.NewKey(b)
-		return err
-	})
-	return out, err
 }
 
 // Cluster returns the cluster that the keys belong to.

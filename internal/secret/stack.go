@@ -1,0 +1,30 @@
+package secret
+
+import "runtime"
+
+// scrubSize is more than any hash or cipher of the standard library has on its
+// stack.
+const scrubSize = 16 << 10
+
+// Scrubbed calls use, and clears the part of the stack that use had, and the
+// registers by which memory is copied: functions that are given key material, or
+// that return it, leave it there, and a switch to another goroutine puts registers
+// on the stack. It does not reach what they put into the heap. The work must be done
+// by functions that use calls.
+func Scrubbed(use func()) {
+	scrub() // has the stack grow now, so that it does not move with copies on it
+	defer scrub()
+	use()
+}
+
+//go:noinline
+func scrub() {
+	var area [scrubSize]byte
+	// So much is copied by way of all vector registers at once.
+	through(area[:256], area[256:512])
+}
+
+// through also makes the compiler believe that somebody looks at the cleared stack.
+//
+//go:noinline
+func through(to, from []byte) { runtime.KeepAlive(copy(to, from)) }
