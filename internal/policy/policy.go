@@ -11,6 +11,7 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -164,6 +165,9 @@ func (p *Policy) Reserved() bool { return p.reserved }
 // PathPrefix returns what every path that the policy is about begins with.
 func (p *Policy) PathPrefix() string { return p.path.prefix }
 
+// OnlyPath returns the path that the policy is about, if it is about a single one.
+func (p *Policy) OnlyPath() (path string, ok bool) { return p.path.prefix, p.path.whole }
+
 // pattern is a regular expression that matches whole strings.
 type pattern struct {
 	prefix string // every match begins with it
@@ -171,7 +175,8 @@ type pattern struct {
 	// rest takes what follows the prefix; nil for the few patterns that only re can
 	// take. What it does not know, re does.
 	rest matcher
-	re   *regexp.Regexp
+	// re is larger than all else here, and hardly ever needed: it is made when it is.
+	re func() *regexp.Regexp
 }
 
 func compile(text string, instructions int) (*pattern, error) {
@@ -193,11 +198,11 @@ func compile(text string, instructions int) (*pattern, error) {
 		return nil, fmt.Errorf("%w: it takes %d instructions, and %d are allowed", ErrTooComplex, len(prog.Inst), instructions)
 	}
 	// Whatever the checks above made of it, it is matched against the whole string.
-	re, err := regexp.Compile(`\A(?:` + text + `)\z`)
-	if err != nil {
+	text = `\A(?:` + text + `)\z`
+	if _, err := regexp.Compile(text); err != nil {
 		return nil, fmt.Errorf("is not a regular expression: %w", err)
 	}
-	p := &pattern{re: re}
+	p := &pattern{re: sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })}
 	p.prefix, p.whole = literal(parsed)
 	if p.whole {
 		return p, nil
@@ -248,7 +253,7 @@ func (p *pattern) match(s string) bool {
 			return matched
 		}
 	}
-	return p.re.MatchString(s)
+	return p.re().MatchString(s)
 }
 
 func first(list []*syntax.Regexp) *syntax.Regexp { return list[0] }

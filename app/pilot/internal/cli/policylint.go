@@ -44,8 +44,8 @@ no Nexus and no identity.
 
 An error is what Nexus would refuse, or what makes it doubtful which policy is
 meant: it exits with 1. A warning is what Nexus would take, and is probably not
-meant: a dot that is not escaped, for instance, or a pattern that looks as if it
-granted reserved paths and does not.` + policyFileHelp + `
+meant: a dot that is not escaped, for instance, a pattern that looks as if it granted
+reserved paths and does not, or a permission that nothing needs at such paths.` + policyFileHelp + `
 
 With -o json or yaml the answer is a list of objects: file, line (0 where there is
 none), severity (error or warning), policy, message, instead, hint. Texts can be

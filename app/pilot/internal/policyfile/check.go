@@ -86,8 +86,8 @@ func (c *checker) document(d *Document) {
 		}
 	}
 	if d.Path.Line > 0 {
-		if prefix, ok := c.pattern(keyPath, d.Path); ok {
-			c.path(d.Path, prefix, super)
+		if prefix, ok := c.pattern(keyPath, d.Path); ok && c.path(d.Path, prefix, super) {
+			c.effect(d)
 		}
 	}
 }
@@ -159,7 +159,7 @@ func unreadable(key, pattern string, err error) Problem {
 
 // path checks what only paths have: some are reserved, and none begins with a
 // slash.
-func (c *checker) path(t Text, prefix string, super bool) {
+func (c *checker) path(t Text, prefix string, super bool) (ok bool) {
 	// Who writes such a path has heard of it; whether the pattern reaches it is decided
 	// by its beginning alone.
 	reserved := strings.HasPrefix(prefix, policy.ReservedPrefix)
@@ -173,7 +173,10 @@ func (c *checker) path(t Text, prefix string, super bool) {
 		c.add(t.Line, Problem{Warning: true, Key: keyPath,
 			What: "This does not grant the reserved paths under " + policy.ReservedPrefix + ".",
 			Hint: "To grant one on purpose, begin the pattern with ^" + policy.ReservedPrefix + " as it is, outside parentheses and alternatives."})
+	default:
+		return true
 	}
+	return false
 }
 
 // differs reports whether nothing can begin with both.
