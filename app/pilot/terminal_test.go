@@ -263,8 +263,8 @@ func TestNewlineIsAskedAbout(t *testing.T) {
 	}
 	for i, test := range []struct{ keys, want string }{{"y\r", "hunter2"}, {"\r", "hunter2"}, {"no\r", "hunter2\n"}} {
 		s := onTerminal(t, w, "secret", "put", "web/db", "password=@"+line, "note=@"+note)
-		s.answer("Store it without the newline? [yes/no] ", "perhaps\r")
-		s.answer("perhaps\r\nStore it without the newline? [yes/no] ", test.keys)
+		s.answer("Store it without the newline? [Yes/no] ", "perhaps\r")
+		s.answer("perhaps\r\nStore it without the newline? [Yes/no] ", test.keys)
 		code, seen := s.end()
 		got := w.stored("web/db")
 		if code != 0 || len(got) != i+1 || got[i]["password"] != test.want || got[i]["note"] != "a\nb\n" {
@@ -273,7 +273,7 @@ func TestNewlineIsAskedAbout(t *testing.T) {
 	}
 	for name, keys := range map[string]string{"ctrl-C": "\x03", "ctrl-D": "\x04"} {
 		s := onTerminal(t, w, "secret", "put", "web/db", "password=@"+line)
-		s.answer("[yes/no] ", keys)
+		s.answer("[Yes/no] ", keys)
 		code, seen := s.end()
 		if code == 0 || !strings.Contains(seen, "Interrupted.") {
 			t.Errorf("%s: exit code %d: %q", name, code, seen)
@@ -296,7 +296,7 @@ func TestDestroyAsks(t *testing.T) {
 	}
 	destroy := func(keys string) (int, string) {
 		s := onTerminal(t, w, "secret", "destroy", "web/db", "--versions", "1,2,9")
-		s.answer("Type yes to go on: ", keys)
+		s.answer("Type yes to go on [yes/No] ", keys)
 		return s.end()
 	}
 	for _, keys := range []string{"\r", "y\r", "no\r", "yes please\r", "\x03", "\x04"} {
@@ -314,7 +314,7 @@ VERSION  STATE  WRITTEN               DELETED
 1        live   2026-01-02T03:01:00Z
 2        live   2026-01-02T03:02:00Z
 Version 2 is the current one.
-Type yes to go on: yes
+Type yes to go on [yes/No] yes
 Destroyed versions 1 and 2 of web/db.
 Reads of web/db without a version now find nothing.
 `, "\n", "\r\n")
@@ -342,7 +342,7 @@ func TestPolicyDeleteAsks(t *testing.T) {
 	}
 	remove := func(keys string) (int, string) {
 		s := onTerminal(t, w, "policy", "delete", "web-db")
-		s.answer("Type yes to go on: ", keys)
+		s.answer("Type yes to go on [yes/No] ", keys)
 		return s.end()
 	}
 	for _, keys := range []string{"\r", "y\r", "no\r", "yes please\r", "\x03", "\x04"} {
@@ -357,7 +357,7 @@ Paths:        ^web/db$
 Permissions:  read
 Created:      2026-01-02T03:01:00Z
 Updated:      2026-01-02T03:01:00Z
-Type yes to go on: yes
+Type yes to go on [yes/No] yes
 Deleted the policy web-db.
 `, "\n", "\r\n")
 	if code != 0 || seen != want || there() {

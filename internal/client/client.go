@@ -145,13 +145,30 @@ func (c *Client) exchange(ctx context.Context, to route, in, out any) (id string
 	return id, err
 }
 
-func encode(in any) ([]byte, error) {
+// Size returns how many bytes a request has once it is encoded. [api.MaxBody] is the
+// most that can be sent.
+func Size(in any) (int, error) {
+	body, err := marshal(in)
+	size := body.Len()
+	clear(body.Bytes()) // it may have been a secret
+	return size, err
+}
+
+func marshal(in any) (*bytes.Buffer, error) {
 	var body bytes.Buffer
 	e := json.NewEncoder(&body)
 	// Escapes for HTML would make a large value larger than it may be.
 	e.SetEscapeHTML(false)
 	if err := e.Encode(in); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnsendable, err)
+		return &body, fmt.Errorf("%w: %w", ErrUnsendable, err)
+	}
+	return &body, nil
+}
+
+func encode(in any) ([]byte, error) {
+	body, err := marshal(in)
+	if err != nil {
+		return nil, err
 	}
 	if body.Len() > api.MaxBody {
 		return nil, fmt.Errorf("%w: it has %d bytes; Nexus takes %d", ErrUnsendable, body.Len(), api.MaxBody)

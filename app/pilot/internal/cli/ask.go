@@ -24,10 +24,13 @@ var errNoTerminal = errors.New("there is no terminal to ask at")
 func (a *app) interactive() bool { return terminal.Is(a.In) && terminal.Is(a.Err) }
 
 // ask asks until one of the answers is given, by its first letter at least. An
-// empty answer is the first one, so the first must be the one that does no harm.
-func (a *app) ask(ctx context.Context, question string, answers ...string) (string, error) {
+// empty answer is the first one, which has a capital letter to say so; it must be the
+// one that does no harm.
+func (a *app) ask(ctx context.Context, question, usual string, others ...string) (string, error) {
+	answers := append([]string{usual}, others...)
+	shown := strings.ToUpper(usual[:1]) + strings.Join(answers, "/")[1:]
 	for {
-		given, err := terminal.ReadLine(ctx, a.In, a.Err, question+" ["+strings.Join(answers, "/")+"] ")
+		given, err := terminal.ReadLine(ctx, a.In, a.Err, question+" ["+shown+"] ")
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return "", context.Canceled // ctrl-D
 		}
@@ -42,10 +45,10 @@ func (a *app) ask(ctx context.Context, question string, answers ...string) (stri
 	}
 }
 
-// confirm asks before what cannot be undone. Only the whole word is a yes: it
-// must not be the habit of a finger.
+// confirm asks before what cannot be undone. Only the whole word is a yes, and all else
+// a no, an empty answer as well: it must not be the habit of a finger.
 func (a *app) confirm(ctx context.Context) error {
-	given, err := terminal.ReadLine(ctx, a.In, a.Err, "Type yes to go on: ")
+	given, err := terminal.ReadLine(ctx, a.In, a.Err, "Type yes to go on [yes/No] ")
 	if err == nil && !strings.EqualFold(given, "yes") || errors.Is(err, io.ErrUnexpectedEOF) {
 		return &Failure{Code: Failed, What: "Not confirmed: nothing was changed."}
 	}

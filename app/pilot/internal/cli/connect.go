@@ -13,6 +13,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 
 	"github.com/spiffe/spike/app/pilot/internal/identity"
+	"github.com/spiffe/spike/app/pilot/internal/render"
 	"github.com/spiffe/spike/internal/client"
 	"github.com/spiffe/spike/internal/role"
 )
@@ -33,7 +34,7 @@ type session struct {
 func (s *session) asks(action, path string) {
 	s.asked = "--action " + action
 	if path != "" {
-		s.asked = "--path " + shellQuoted(path) + " " + s.asked
+		s.asked = "--path " + render.ShellWord(path) + " " + s.asked
 	}
 }
 

@@ -70,7 +70,7 @@ func (s *session) explain(ctx context.Context, what string, err error) error {
 		f.Why = fmt.Sprintf("Nexus does not allow %s to do this.", s.id)
 		f.Next = []string{"Use an identity with the role that is needed, or ask an administrator."}
 		if s.asked != "" && s.role == role.Workload {
-			f.Next = []string{"It needs a policy. What is missing, an administrator sees with:\nspike policy test --as " + shellQuoted(s.id.String()) + " " + s.asked}
+			f.Next = []string{"It needs a policy. What is missing, an administrator sees with:\nspike policy test --as " + render.ShellWord(s.id.String()) + " " + s.asked}
 		}
 	// These two are for commands to say better.
 	case errors.Is(err, api.ErrNotFound):

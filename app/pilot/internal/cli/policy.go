@@ -123,7 +123,7 @@ func (a *app) createPolicy(cmd *cobra.Command, d *policyfile.Document) error {
 	case err == nil:
 		return &Failure{
 			Code: Conflict, What: nothing, Why: fmt.Sprintf("There is a policy %s already.", put.Name),
-			Next: []string{"What it says: spike policy get " + shellQuoted(put.Name), "To replace it, from a file: spike policy apply"},
+			Next: []string{"What it says: spike policy get " + render.ShellWord(put.Name), "To replace it, from a file: spike policy apply"},
 		}
 	case !errors.Is(err, api.ErrNotFound):
 		return s.explain(ctx, nothing, err)
@@ -151,18 +151,7 @@ func writeInstead(p *policyfile.Problem) []string {
 	if p.Instead == "" {
 		return nil
 	}
-	return []string{"Write: " + flagOf(p.Key) + " " + shellQuoted(p.Instead)}
-}
-
-// shellQuoted is what a shell makes s of.
-func shellQuoted(s string) string {
-	plain := func(r rune) bool {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_./:", r)
-	}
-	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	return []string{"Write: " + flagOf(p.Key) + " " + render.ShellWord(p.Instead)}
 }
 
 // putRequest is what a document without errors becomes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 	"github.com/spiffe/spike/app/pilot/internal/render"
 	"github.com/spiffe/spike/app/pilot/internal/terminal"
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/client"
 	"github.com/spiffe/spike/internal/role"
 )
 
@@ -41,11 +43,12 @@ Each key comes with where its value is:
   KEY=VALUE   here, which other users of this machine may see in the list of
               processes, and which the shell's history keeps: a warning says so
 
-Values are UTF-8 text and are kept byte for byte. There is one question: when a
-file or standard input is one line that ends in a newline, as echo writes it,
-the newline is probably not meant. On a terminal you are asked. Elsewhere
---trim-newline or --verbatim says it; without either, nothing is written. A text
-of several lines, such as a PEM key, is never asked about and never changed.
+Values are UTF-8 text without NUL and are kept byte for byte. There is one question:
+when a file or standard input is one line that ends in a newline, as echo writes
+it, or in several, they are probably not meant. On a terminal you are asked.
+Elsewhere --trim-newline or --verbatim says it; without either, nothing is
+written. A text of several lines, such as a PEM key, is never asked about and
+never changed. All values together may have 8 MiB, once they are encoded as JSON.
 
 Nothing is written unless all values are good. A value that begins with @, or is
 a single -, goes through a file or standard input.
@@ -65,8 +68,8 @@ was written.`,
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&opt.cas, "cas", 0, "write only if `N` is the current version; 0: only if PATH is new")
-	flags.BoolVar(&opt.trim, "trim-newline", false, "take the newline off values that are otherwise one line")
-	flags.BoolVar(&opt.keep, "verbatim", false, "keep the newline of values that are otherwise one line")
+	flags.BoolVar(&opt.trim, "trim-newline", false, "take the newlines off the end of values that are otherwise one line")
+	flags.BoolVar(&opt.keep, "verbatim", false, "keep the newlines at the end of values that are otherwise one line")
 	flags.BoolVar(&opt.quietExposure, "no-warn", false, "do not warn of values on the command line")
 	opt.output = outputFlag(cmd)
 	return cmd
@@ -105,6 +108,14 @@ func (a *app) put(cmd *cobra.Command, path string, args []string, opt *putOption
 	if len(left) > 0 && !a.interactive() {
 		return badValue(cmd, fmt.Errorf("a value must be asked for, and %w: write KEY=- or KEY=@FILE", errNoTerminal))
 	}
+	// The number is what a later --cas or --version needs.
+	put := api.SecretPutRequest{Path: path, Values: values, Return: "version"}
+	if opt.hasCAS {
+		put.CAS = &opt.cas
+	}
+	if err := tooLargeTogether(&put); err != nil {
+		return err
+	}
 	// Any identity will do, since Nexus decides: workloads write their own secrets.
 	s, err := a.connect(ctx, role.Superuser, true)
 	if err != nil {
@@ -115,12 +126,10 @@ func (a *app) put(cmd *cobra.Command, path string, args []string, opt *putOption
 	if err != nil {
 		return badValue(cmd, err)
 	}
-	s.asks("write", path)
-	// The number is what a later --cas or --version needs.
-	put := api.SecretPutRequest{Path: path, Values: values, Return: "version"}
-	if opt.hasCAS {
-		put.CAS = &opt.cas
+	if err := tooLargeTogether(&put); err != nil {
+		return err // by what was typed
 	}
+	s.asks("write", path)
 	res, err := s.SecretPut(ctx, put)
 	if err != nil {
 		return s.explainPut(ctx, path, opt, err)
@@ -159,7 +168,7 @@ For values that are not: --no-warn.`, strings.Join(keys, ", "), first, first, fi
 
 // source is where values come from that are neither literal nor asked for.
 func (a *app) source(ctx context.Context, opt *putOptions) pair.Source {
-	from := pair.Source{Trim: func(what string) (bool, error) { return a.trim(ctx, opt, what) }}
+	from := pair.Source{Trim: func(what string, newlines int) (bool, error) { return a.trim(ctx, opt, what, newlines) }}
 	if !terminal.Is(a.In) {
 		from.Input = func() ([]byte, error) {
 			content, err := pair.ReadAll(terminal.Reader(ctx, a.In))
@@ -174,20 +183,43 @@ func (a *app) source(ctx context.Context, opt *putOptions) pair.Source {
 	return from
 }
 
-// trim decides about the newline at the end of a single line: the flags, a
-// person, or nobody.
-func (a *app) trim(ctx context.Context, opt *putOptions, what string) (bool, error) {
+// trim decides about the newlines at the end of a single line: the flags, a person,
+// or nobody.
+func (a *app) trim(ctx context.Context, opt *putOptions, what string, newlines int) (bool, error) {
+	ends, them := "a newline, which is probably not meant", "the newline"
+	if newlines > 1 {
+		ends, them = fmt.Sprintf("%d newlines, which are probably not meant", newlines), "the newlines"
+	}
 	switch {
 	case opt.trim, opt.keep:
 		return opt.trim, nil
 	case !a.interactive():
-		return false, fmt.Errorf("%s is one line that ends in a newline, which is probably not meant: "+
-			"say --trim-newline to store it without, or --verbatim to keep it", what)
+		return false, fmt.Errorf("%s is one line that ends in %s: "+
+			"say --trim-newline to store it without, or --verbatim to keep it", what, ends)
 	}
 	// What it is named, a file or standard input, is shown; what is in it is not.
-	a.tell("In %s there is one line that ends in a newline, which is probably not meant.", render.Clean(what))
-	answer, err := a.ask(ctx, "Store it without the newline?", "yes", "no")
+	a.tell("In %s there is one line that ends in %s.", what, ends)
+	answer, err := a.ask(ctx, "Store it without "+them+"?", "yes", "no")
 	return answer == "yes", err
+}
+
+// tooLargeTogether tells before anything is sent that it would not be taken. Values
+// that are each small enough can be too large for one request.
+func tooLargeTogether(put *api.SecretPutRequest) error {
+	size, err := client.Size(put)
+	if err != nil || size <= api.MaxBody {
+		return err
+	}
+	f := &Failure{
+		Code: Usage, What: "The secret was not written: it is too large.",
+		Why: fmt.Sprintf("All values together may have %d MiB, once encoded as JSON, and these have %.1f.",
+			api.MaxBody>>20, math.Ceil(float64(size)/(1<<20)*10)/10),
+		Next: []string{"Write them as several secrets, each with some of the keys. Nothing was sent."},
+	}
+	if len(put.Values) == 1 {
+		f.Next = []string{"Keep it elsewhere, encrypted, and the key to it as a secret. Nothing was sent."}
+	}
+	return f
 }
 
 // badValue is for values that are not there as they should be. Nothing was sent.
@@ -207,7 +239,7 @@ func (s *session) explainPut(ctx context.Context, path string, opt *putOptions, 
 		Code: Conflict, Err: err,
 		What: fmt.Sprintf("The secret was not written: version %d of %s is not the current one.", opt.cas, path),
 		Why:  "It was written again, or it is not there.",
-		Next: []string{"What there is: spike secret metadata get " + path},
+		Next: []string{"What there is: spike secret metadata get " + render.ShellWord(path)},
 	}
 	// Only what is certain is told: which version is current now may have changed
 	// again, and a caller who may write need not be allowed to read it.

@@ -102,7 +102,7 @@ Wrote %s of the cluster %s, key %s.
     on a medium of its own.
   - Then delete the files here: shred -u %s
   - To bring the cluster back, each holder runs: spike operator restore`,
-		render.Count(len(files), "recovery shard"), set.Cluster, set.KeyID, needed, shellQuoted(dir)+"/shard-*.txt")
+		render.Count(len(files), "recovery shard"), set.Cluster, set.KeyID, needed, render.ShellWord(dir)+"/shard-*.txt")
 	if unsettled != nil {
 		return explainUnsettled(unsettled)
 	}
@@ -119,8 +119,8 @@ func (a *app) warnLeft(dir string) error {
 	var list, files, quoted string
 	for _, folder := range folders {
 		list += "\n  " + render.Clean(folder)
-		quoted += " " + shellQuoted(folder)
-		files += " " + shellQuoted(folder) + "/*"
+		quoted += " " + render.ShellWord(folder)
+		files += " " + render.ShellWord(folder) + "/*"
 	}
 	a.tell(`Warning: when recovery shards were written here before, that was cut off. Some may
 have been left, and are as good as any others:%s

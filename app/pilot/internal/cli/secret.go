@@ -46,7 +46,7 @@ func (s *session) explainGet(ctx context.Context, path string, version int, err 
 	if errors.Is(err, api.ErrNotFound) {
 		return noSecret(explained, path)
 	}
-	f.Next = []string{"Which versions there are: spike secret metadata get " + path}
+	f.Next = []string{"Which versions there are: spike secret metadata get " + render.ShellWord(path)}
 	if err != nil {
 		// Allowed to read and not this: a Nexus whose rules changed in between, or gone.
 		// It was asked to explain another failure, and that one is told.
@@ -65,7 +65,7 @@ func (s *session) explainGet(ctx context.Context, path string, version int, err 
 	case deleted:
 		f.What = fmt.Sprintf("Version %d of %s is deleted.", version, path)
 		f.Why = ""
-		f.Next = append([]string{fmt.Sprintf("To bring it back: spike secret undelete %s --versions %d", path, version)}, f.Next...)
+		f.Next = append([]string{fmt.Sprintf("To bring it back: spike secret undelete %s --versions %d", render.ShellWord(path), version)}, f.Next...)
 	case destroyed, gone:
 		f.Why = "It was destroyed, or was too old to be kept."
 	case "":

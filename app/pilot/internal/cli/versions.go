@@ -50,7 +50,8 @@ func (a *app) secretDelete() *cobra.Command {
 		Long: `Delete versions of the secret at PATH: the current one unless --versions names
 others. They can no longer be read.
 
-Nothing is lost, so nothing is asked: "spike secret undelete" brings them back.
+Nothing is lost, so nothing is asked, with --yes or without: "spike secret
+undelete" brings them back.
 While the current version is deleted, a read without a version finds nothing; it
 never falls back to an older value.` + changeAnswer,
 		Example: `  spike secret delete web/db
@@ -104,9 +105,12 @@ func (a *app) changeCommand(c *change, cmd *cobra.Command) *cobra.Command {
 	}
 	cmd.Flags().Var(&named, "versions", which)
 	completeWith(cmd, "versions", a.completeVersions(c.from))
+	// All three have it, so that a script can give it to any.
+	about := "for scripts that give it to every command; nothing is asked here"
 	if c.final {
-		cmd.Flags().BoolVar(&yes, "yes", false, "do it without asking")
+		about = "do it without asking"
 	}
+	cmd.Flags().BoolVar(&yes, "yes", false, about)
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.changeVersions(cmd, c, args[0], named, yes, *output)
@@ -150,7 +154,7 @@ func (a *app) changeVersions(cmd *cobra.Command, c *change, path string, named [
 		err = a.carryOut(ctx, s, c, p, yes)
 	case p.amiss:
 		err = &Failure{Code: NotFound, What: fmt.Sprintf("There is nothing to %s.", c.verb), Next: []string{
-			"What there is: spike secret metadata get " + path,
+			"What there is: spike secret metadata get " + render.ShellWord(path),
 		}}
 	}
 	// Without -o there is nothing for standard output: what was done is a remark.
@@ -191,7 +195,7 @@ func (a *app) tellAfter(c *change, p *plan) {
 	}
 	if c.verb == "delete" {
 		list := versionList(p.Versions)
-		a.tell("To bring back what was deleted: spike secret undelete %s --versions %s", p.Path, list.String())
+		a.tell("To bring back what was deleted: spike secret undelete %s --versions %s", render.ShellWord(p.Path), list.String())
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/spiffe/spike/app/pilot/internal/infile"
+	"github.com/spiffe/spike/app/pilot/internal/render"
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/secret"
 )
@@ -81,9 +82,8 @@ func Parse(args []string) ([]Pair, error) {
 			return nil, fmt.Errorf("pair %d has no file name after its '@'", n)
 		case strings.HasPrefix(value, "@"):
 			p.From, p.Name = File, value[1:]
-		case !utf8.ValidString(value):
-			return nil, fmt.Errorf("the value of pair %d is not UTF-8 text; "+
-				"store it in base64: … | base64 -w0 | spike secret put PATH KEY=-", n)
+		case unfit([]byte(value)) != "":
+			return nil, fmt.Errorf("the value of pair %d %s; store it in base64: %s", n, unfit([]byte(value)), encodeInput)
 		default:
 			p.Text = secret.NewBytes([]byte(value))
 		}
@@ -108,9 +108,9 @@ type Source struct {
 	// Input reads standard input; nil when that is a terminal, and its value is
 	// asked for instead.
 	Input func() ([]byte, error)
-	// Trim says whether the newline at the end of a value goes, when the value is
+	// Trim says whether the newlines at the end of a value go, when the value is
 	// otherwise one line. What names the value's origin.
-	Trim func(what string) (bool, error)
+	Trim func(what string, newlines int) (bool, error)
 }
 
 // Load reads the values that need no person: literals, files, and standard
@@ -145,14 +145,14 @@ func (p Pair) read(from Source) (content []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if !utf8.Valid(content) {
-		return nil, fmt.Errorf("%s is not UTF-8 text; store it in base64: %s", p.source(), p.encode())
+	if why := unfit(content); why != "" {
+		return nil, fmt.Errorf("%s %s; store it in base64: %s", p.source(), why, p.encode())
 	}
-	line := oneLine(content)
-	if len(line) == len(content) {
+	line, newlines := oneLine(content)
+	if newlines == 0 {
 		return content, nil
 	}
-	trim, err := from.Trim(p.source())
+	trim, err := from.Trim(p.source(), newlines)
 	if trim {
 		content = line
 	}
@@ -162,15 +162,35 @@ func (p Pair) read(from Source) (content []byte, err error) {
 	return content, err
 }
 
-// oneLine returns content without its newline when it is one line, as echo and
-// editors write it. A text of several lines, such as a PEM key, needs its last
-// newline, and is returned as it is.
-func oneLine(content []byte) []byte {
-	end := len(content) - 1
-	if end < 0 || bytes.IndexByte(content, '\n') != end {
-		return content
+// unfit says why content cannot be a value; "" where it can. UTF-8 has U+0000, but no
+// text does, and it would end a value in an environment or on a command line.
+func unfit(content []byte) string {
+	switch {
+	case !utf8.Valid(content):
+		return "is not UTF-8 text"
+	case bytes.IndexByte(content, 0) >= 0:
+		return "has a NUL byte, which no text has"
 	}
-	return bytes.TrimSuffix(content[:end], []byte("\r"))
+	return ""
+}
+
+// oneLine returns content without the newlines at its end, and how many those are, when
+// it is one line and empty ones, as echo and editors write it. Of a text of several
+// lines, such as a PEM key, which needs its last newline, it takes none.
+func oneLine(content []byte) (line []byte, newlines int) {
+	line = content
+	for {
+		rest, ok := bytes.CutSuffix(line, []byte("\n"))
+		if !ok {
+			break
+		}
+		line = bytes.TrimSuffix(rest, []byte("\r"))
+		newlines++
+	}
+	if bytes.IndexByte(line, '\n') >= 0 {
+		return content, 0
+	}
+	return line, newlines
 }
 
 // Ask adds the values that a person types.
@@ -180,8 +200,8 @@ func Ask(pairs []Pair, values api.Values, ask func(key string) ([]byte, error)) 
 		if err != nil {
 			return fmt.Errorf("the value of %q: %w", p.Key, err)
 		}
-		if !utf8.Valid(content) {
-			return fmt.Errorf("the value of %q: what was typed is not UTF-8 text", p.Key)
+		if why := unfit(content); why != "" {
+			return fmt.Errorf("the value of %q: what was typed %s", p.Key, why)
 		}
 		values[p.Key] = string(content)
 	}
@@ -191,17 +211,24 @@ func Ask(pairs []Pair, values api.Values, ask func(key string) ([]byte, error)) 
 // source is what the value's origin is called.
 func (p Pair) source() string {
 	if p.From == File {
-		return "the file " + p.Name
+		return "the file " + render.Clean(p.Name)
 	}
 	return "standard input"
 }
 
-// encode is the command that stores what is no text.
+const encodeInput = "… | base64 -w0 | spike secret put PATH KEY=-"
+
+// encode is the command that stores what is no text. It is for pasting, whatever the
+// file is called.
 func (p Pair) encode() string {
-	if p.From == File {
-		return "base64 -w0 " + p.Name + " | spike secret put PATH KEY=-"
+	name := p.Name
+	switch {
+	case p.From != File, render.Clean(name) != name:
+		return encodeInput
+	case name == "-":
+		name = "./-" // which is standard input for base64
 	}
-	return "… | base64 -w0 | spike secret put PATH KEY=-"
+	return "base64 -w0 -- " + render.ShellWord(name) + " | spike secret put PATH KEY=-"
 }
 
 // ReadAll reads a value, at most MaxValue bytes.

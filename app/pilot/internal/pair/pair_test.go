@@ -2,7 +2,9 @@ package pair_test
 
 import (
 	"errors"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -50,7 +52,7 @@ func TestParse(t *testing.T) {
 func from(content string, trim bool) pair.Source {
 	return pair.Source{
 		Input: func() ([]byte, error) { return []byte(content), nil },
-		Trim:  func(string) (bool, error) { return trim, nil },
+		Trim:  func(string, int) (bool, error) { return trim, nil },
 	}
 }
 
@@ -88,11 +90,13 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// TestNewlines has every kind of ending. Only a single line is asked about.
+// TestNewlines has every kind of ending. Only a single line is asked about, and empty
+// ones behind it make no other text of it.
 func TestNewlines(t *testing.T) {
 	for content, trimmed := range map[string]string{
 		"hunter2\n": "hunter2", "hunter2\r\n": "hunter2", "\n": "", "\r\n": "", " a \n": " a ", "a\r\r\n": "a\r",
-		"": "", "a": "a", "a\r": "a\r", "a\n\n": "a\n\n", "\na": "\na", "\na\n": "\na\n", "a\nb\n": "a\nb\n", "a\nb": "a\nb",
+		"a\n\n": "a", "a\r\n\r\n\n": "a", "\n\n": "", "a\n\n \n": "a\n\n \n", "a\nb\n\n": "a\nb\n\n",
+		"": "", "a": "a", "a\r": "a\r", "\na": "\na", "\na\n": "\na\n", "a\nb\n": "a\nb\n", "a\nb": "a\nb",
 	} {
 		for _, arg := range []string{"k=-", "k=@" + file(t, content)} {
 			pairs, err := pair.Parse([]string{arg})
@@ -100,9 +104,9 @@ func TestNewlines(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, trim := range []bool{true, false} {
-				source, asked := from(content, trim), ""
-				source.Trim = func(what string) (bool, error) {
-					asked = what
+				source, asked := from(content, trim), 0
+				source.Trim = func(_ string, newlines int) (bool, error) {
+					asked = newlines
 					return trim, nil
 				}
 				values, _, err := pair.Load(pairs, source)
@@ -119,8 +123,12 @@ func TestNewlines(t *testing.T) {
 				} else if err != nil || values["k"] != want {
 					t.Errorf("%q, %v: got %q, %v", content, trim, values["k"], err)
 				}
-				if (asked != "") != (content != trimmed) {
-					t.Errorf("%q: asked %q", content, asked)
+				newlines := 0
+				if content != trimmed {
+					newlines = strings.Count(content, "\n")
+				}
+				if asked != newlines {
+					t.Errorf("%q: asked about %d newlines", content, asked)
 				}
 			}
 		}
@@ -130,12 +138,14 @@ func TestNewlines(t *testing.T) {
 func TestLoadRefuses(t *testing.T) {
 	broken := errors.New("broken")
 	for arg, source := range map[string]pair.Source{
-		"k=-":                       {Input: func() ([]byte, error) { return nil, broken }},
-		"b=-":                       from("canary\xff", false),
-		"k=@" + t.TempDir():         {},
-		"k=@/nowhere/missing":       {},
-		"k=@" + file(t, "\xff\x00"): {},
-		"k=@" + file(t, "canary\n"): {Trim: func(string) (bool, error) { return false, broken }},
+		"k=-":                         {Input: func() ([]byte, error) { return nil, broken }},
+		"b=-":                         from("canary\xff", false),
+		"k=@" + t.TempDir():           {},
+		"k=@/nowhere/missing":         {},
+		"k=@" + file(t, "\xff\x00"):   {},
+		"k=@" + file(t, "canary\x00"): {},
+		"c=-":                         from("\x00canary", false),
+		"k=@" + file(t, "canary\n"):   {Trim: func(string, int) (bool, error) { return false, broken }},
 	} {
 		pairs, err := pair.Parse([]string{arg})
 		if err != nil {
@@ -148,7 +158,7 @@ func TestLoadRefuses(t *testing.T) {
 			t.Errorf("the error repeats the value: %v", err)
 		}
 	}
-	for _, typed := range []string{"canary\xff", ""} {
+	for _, typed := range []string{"canary\xff", "canary\x00", ""} {
 		err := pair.Ask([]pair.Pair{{Key: "k", From: pair.Prompt}}, api.Values{}, func(string) ([]byte, error) {
 			if typed == "" {
 				return nil, broken
@@ -158,6 +168,48 @@ func TestLoadRefuses(t *testing.T) {
 		if err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%q: %v", typed, err)
 		}
+	}
+}
+
+// TestWayToStoreBytes pastes the command that an error advises into a shell. Whatever the
+// file is called, it must store the file, and do nothing else.
+func TestWayToStoreBytes(t *testing.T) {
+	t.Chdir(t.TempDir())
+	bin := t.TempDir()
+	// It shows what it was asked to do, and what it would store.
+	if err := os.WriteFile(filepath.Join(bin, "spike"), []byte("#!/bin/sh\necho \"$@\"; base64 -d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	for _, name := range []string{"picture.png", "my file", "a$(touch trace)b", "`touch trace`", "-d", "--help", "-", "it's", "a;touch trace", "~", "*"} {
+		if err := os.WriteFile(name, []byte("\xff of "+name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		pairs, err := pair.Parse([]string{"k=@" + name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = pair.Load(pairs, pair.Source{})
+		if err == nil {
+			t.Fatalf("%q was loaded", name)
+		}
+		_, advice, ok := strings.Cut(err.Error(), "store it in base64: ")
+		out, failed := exec.CommandContext(t.Context(), "sh", "-c", advice).CombinedOutput()
+		if want := "secret put PATH KEY=-\n\xff of " + name; !ok || failed != nil || string(out) != want {
+			t.Errorf("%q: %s: %q, %v", name, advice, out, failed)
+		}
+	}
+	if _, err := os.Stat("trace"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a name was run: %v", err)
+	}
+	// A name that a terminal would act on is not shown.
+	name := "a\x1b[2Jb\n"
+	if err := os.WriteFile(name, []byte("\xff"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := pair.Load([]pair.Pair{{Key: "k", From: pair.File, Name: name}}, pair.Source{})
+	if err == nil || strings.ContainsAny(err.Error(), "\x1b\n") || !strings.Contains(err.Error(), "… | base64 -w0 | spike") {
+		t.Errorf("%v", err)
 	}
 }
 
