@@ -123,3 +123,19 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkExport is how long a backup has writes wait.
+func BenchmarkExport(b *testing.B) {
+	s := benchOpen(b)
+	benchCommit(b, s, 0, 1000, 100)
+	for b.Loop() {
+		c, err := s.Export(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.SetBytes(c.Size())
+		if err := c.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
