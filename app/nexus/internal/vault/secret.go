@@ -1,9 +1,7 @@
 package vault
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -267,17 +265,6 @@ func (s *snapshot) metadata(req *api.SecretGetRequest, keep int) (res api.Secret
 		CreatedTime: time.Unix(0, e.first).UTC(), UpdatedTime: time.Unix(0, updated).UTC(), MaxVersions: keep,
 	}
 	return res, nil
-}
-
-// encodeValues returns the object as it is kept and served.
-func encodeValues(values api.Values) (secret.Bytes, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(map[string]string(values)); err != nil {
-		return secret.Bytes{}, fmt.Errorf("encode values: %w", err)
-	}
-	return secret.NewBytes(bytes.Clone(bytes.TrimSuffix(b.Bytes(), []byte("\n")))), nil
 }
 
 // invalid makes a bad request of what a rule said. The rule's sentence is for
