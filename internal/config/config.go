@@ -155,8 +155,13 @@ func (r *Reader) URLs(name string) []*url.URL {
 	return list
 }
 
-// ParseURL reads an https URL with a host and no path, query or user.
+// ParseURL reads an https URL with a host and no path, query or user. An error never
+// repeats one that can have a password or token in it: it ends up in logs.
 func ParseURL(s string) (*url.URL, error) {
+	if strings.ContainsAny(s, "@?#") {
+		return nil, errors.New("there is a user or a password, a query or a fragment in it (an @, ? or #), and nothing takes them; " +
+			"write https://host:port")
+	}
 	u, err := url.Parse(s)
 	if err != nil {
 		return nil, fmt.Errorf("%q is not a URL; write https://host:port", s)
