@@ -12,7 +12,7 @@ holding() { grep -cE "^ +\"holds\": \"($1)\"" <<<"$status" || true; }
 # look asks Nexus for its state and keeps the answer in $status.
 look() {
   local output
-  if output=$(pilot superuser operator status -o json 2>&1 </dev/null); then
+  if output=$(once superuser operator status -o json 2>&1 </dev/null); then
     status=$output complaint=""
     return 0
   fi
@@ -24,16 +24,12 @@ all_answer() { look && [ "$(holding unknown)" = 0 ]; }
 # A Nexus that has found enough shares opens in a moment, and is not helped then.
 settled() { [ "$(field state)" != locked ] || [ "$(holding 'share|pending')" -lt "$(field threshold)" ]; }
 answered_and_settled() { all_answer && settled; }
-all_filled() { look && [ "$(field state)" = open ] && [ "$(holding share)" = 3 ]; }
+filled() { [ "$(field state)" = open ] && [ "$(holding share)" = 3 ]; }
+# What was seen last may do; each look costs a container.
+all_filled() { filled || { look && filled; }; }
 
-# restarts lists how often the engine has restarted each server: "SERVICE COUNT".
-restarts() {
-  local service container
-  for service in "${servers[@]}"; do
-    container=$(containers "$service")
-    [ -z "$container" ] || printf '%s %s\n' "$service" "$(docker inspect -f '{{.RestartCount}}' "$container")"
-  done
-}
+# restarts lists how often the engine has restarted each container.
+restarts() { of_all '{{.RestartCount}}'; }
 
 # unsteady names a server that was restarted three times since $1 was listed.
 unsteady() {
@@ -82,7 +78,7 @@ bring_up() {
       ;;
     locked) feed ;;
     behind)
-      pilot superuser operator status >&2 </dev/null || true
+      once superuser operator status >&2 </dev/null || true
       die "the data volume is in an earlier state than the Keepers were told of, so nothing is served. Put the right data back, or accept what is lost: scripts/compose spike operator accept --help"
       ;;
   esac
@@ -127,7 +123,7 @@ feed() {
   say "Feeding in the recovery shards from the volume ${project}_recovery: spike operator restore"
   say "(They lie beside the data, and both together are every secret. That suits one machine;"
   say "elsewhere, people keep the shards apart.)"
-  show_shards "$cluster" | quietly pilot restore operator restore ||
+  show_shards "$cluster" | quietly once restore operator restore ||
     die "the recovery shards were not accepted. Nexus runs, and is locked."
   look || die "$complaint"
 }
@@ -136,7 +132,7 @@ feed() {
 show_secret() {
   local value="" code=3 said
   said=$(mktemp)
-  [ -n "$made" ] || { code=0 && value=$(pilot superuser secret get demo/hello greeting 2>"$said" </dev/null) || code=$?; }
+  [ -n "$made" ] || { code=0 && value=$(once superuser secret get demo/hello greeting 2>"$said" </dev/null) || code=$?; }
   if [ "$code" = 0 ]; then
     say "Read the secret demo/hello, which was there: $value"
     rm -f "$said"
@@ -144,8 +140,8 @@ show_secret() {
   fi
   value="Hello from SPIKE"
   if [ "$code" = 3 ] &&
-    printf '%s' "$value" | pilot superuser secret put demo/hello greeting=- 2>"$said" &&
-    [ "$(pilot superuser secret get demo/hello greeting 2>>"$said" </dev/null)" = "$value" ]; then
+    printf '%s' "$value" | once superuser secret put demo/hello greeting=- 2>"$said" &&
+    [ "$(once superuser secret get demo/hello greeting 2>>"$said" </dev/null)" = "$value" ]; then
     say "Wrote the secret demo/hello, and read it back: $value"
     rm -f "$said"
     return 0

@@ -18,7 +18,9 @@ find_engine() {
     die "the container engine does not answer: $(docker version 2>&1 >/dev/null | tail -n 1). Start it; or let yourself talk to it, which makes you root on this machine: usermod -aG docker USER"
 }
 
-compose() { "${tool[@]}" --project-directory "$root" -f "$root/docker-compose.yaml" "$@"; }
+compose() {
+  "${tool[@]}" --project-directory "$root" -f "$root/docker-compose.yaml" ${override:+-f "$override"} "$@"
+}
 
 # quietly shows what a command says only when it fails.
 quietly() {
@@ -38,17 +40,21 @@ containers() {
 networks() { docker network ls -q --filter "label=com.docker.compose.project=$project"; }
 volumes() { docker volume ls -q --filter "label=com.docker.compose.project=$project"; }
 
-# label shows one of a container's.
-label() { docker inspect -f "{{index .Config.Labels \"$2\"}}" "$1"; }
+# of_all prints a line for each of the project's containers: its service, and what the
+# template $1 makes of it. To ask for all at once takes the engine no longer than for one.
+of_all() {
+  local list
+  mapfile -t list < <(containers)
+  [ ${#list[@]} -eq 0 ] || docker inspect -f "{{index .Config.Labels \"com.docker.compose.service\"}} $1" "${list[@]}"
+}
 
 # check_checkout keeps two checkouts from taking each other's containers for theirs.
 check_checkout() {
-  local container folder
-  for container in $(containers); do
-    folder=$(label "$container" com.docker.compose.project.working_dir)
+  local folder
+  while read -r _ folder; do
     [ -z "$folder" ] || [ "$folder" = "$root" ] ||
       die "a cluster named $project runs already, from the checkout $folder. Use that one, or give yours another name and port: COMPOSE_PROJECT_NAME=spike2 SPIKE_COMPOSE_PORT=18553 scripts/compose up"
-  done
+  done < <(of_all '{{index .Config.Labels "com.docker.compose.project.working_dir"}}')
 }
 
 need_cluster() {
@@ -56,9 +62,7 @@ need_cluster() {
 }
 
 check_port() {
-  local nexus
-  nexus=$(containers nexus)
-  if [ -n "$nexus" ] && [ "$(docker inspect -f '{{.State.Running}}' "$nexus")" = true ]; then return 0; fi
+  ! of_all '{{.State.Running}}' | grep -qx 'nexus true' || return 0
   # A port without a listener refuses at once.
   (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || return 0
   die "port $port of 127.0.0.1 is taken by another program. Stop that one, or choose another port: SPIKE_COMPOSE_PORT=18553 scripts/compose up"
@@ -67,16 +71,14 @@ check_port() {
 # remove_outdated removes containers of which the image or the settings are others by
 # now. Nexus goes first, so that its Keepers hear from it to the last.
 remove_outdated() {
-  local hashes service container image outdated=()
+  local hashes there service was outdated=()
+  there=$(of_all '{{.Image}} {{index .Config.Labels "com.docker.compose.config-hash"}}')
+  [ -n "$there" ] || return 0
   hashes=$(compose config --hash='*')
   for service in nexus keeper-1 keeper-2 keeper-3 identity; do
-    container=$(containers "$service")
-    [ -n "$container" ] || continue
-    image=$(docker image inspect -f '{{.Id}}' "$(image_of "$service")")
-    if [ "$(docker inspect -f '{{.Image}}' "$container")" != "$image" ] ||
-      ! grep -qxF "$service $(label "$container" com.docker.compose.config-hash)" <<<"$hashes"; then
+    was=$(grep "^$service " <<<"$there") || continue
+    [ "$was" = "$service $(docker image inspect -f '{{.Id}}' "$(image_of "$service")") $(sed -n "s/^$service //p" <<<"$hashes")" ] ||
       outdated+=("$service")
-    fi
   done
   [ ${#outdated[@]} -gt 0 ] || return 0
   say "Changed, and made anew: ${outdated[*]}"
@@ -86,13 +88,11 @@ remove_outdated() {
 }
 
 all_healthy() {
-  local service container
+  local service states
+  states=$(of_all '{{.State.Status}} {{with .State.Health}}{{.Status}}{{end}}')
   for service in "${servers[@]}"; do
-    container=$(containers "$service")
-    complaint="$service has not been started"
-    [ -n "$container" ] || return 1
-    complaint="$service is $(docker inspect -f '{{.State.Status}}, {{with .State.Health}}{{.Status}}{{end}}' "$container")"
-    [ "$complaint" = "$service is running, healthy" ] || return 1
+    complaint="$service is not healthy: $(sed -n "s/^$service //p" <<<"$states")"
+    grep -qx "$service running healthy" <<<"$states" || return 1
   done
   complaint=""
 }
@@ -104,14 +104,13 @@ end_containers() {
     die "the containers could not be ended; the lines above say why."
 }
 
-# pilot runs Pilot as the user of a service. Compose says that it makes a container,
-# which is no news, in the middle of what Pilot says.
-pilot() {
-  local service=$1 noise='^Creating [^ ]*_run[^ ]* \.\.\.'
-  shift
-  if [ -t 0 ] && [ -t 1 ]; then
-    { compose run --rm --no-deps "$service" "$@" 2>&1 1>&3 3>&- | sed -u "/$noise/d" >&2 3>&-; } 3>&1
-  else
-    { compose run --rm --no-deps -T "$service" "$@" 2>&1 1>&3 3>&- | sed -u "/$noise/d" >&2 3>&-; } 3>&1
-  fi
+# once runs a service's container and removes it. docker-compose 1.29 says that it
+# makes one, and which exit code it had, in the middle of what the program says.
+once() {
+  local plain=-T
+  if [ -t 0 ] && [ -t 1 ]; then plain=""; fi
+  {
+    compose run --rm --no-deps $plain "$@" 2>&1 1>&3 3>&- |
+      sed -u -e '/^Creating [^ ]*_run[^ ]* \.\.\./d' -e '${/^[0-9]\{1,3\}$/d;}' >&2 3>&-
+  } 3>&1
 }

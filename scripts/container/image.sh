@@ -17,7 +17,6 @@ image_of() {
 # them, with the owner, from the folder in the image.
 stage() {
   local name to=$root/bin/image
-  rm -rf -- "$to"
   for name in $images; do
     mkdir -p -- "$to/$name"
     install -m 0755 -- "$root/bin/$name" "$to/$name/$name"
@@ -30,12 +29,18 @@ stage() {
 }
 
 build_images() {
+  local lock
+  # Another cluster of this checkout may be built at the same time.
+  mkdir -p -- "$root/bin"
+  exec {lock}>>"$root/bin/.image.lock"
+  flock "$lock"
   "$root/scripts/build"
   "$root/bin/identity" check --entries "$root/config/identity/compose.yaml" >/dev/null ||
     die "the entries cannot be used; the lines above say why."
   stage
   # One service for each image.
   quietly compose build identity nexus keeper-1 init || die "the images could not be built; the lines above say why."
+  exec {lock}>&-
 }
 
 need_images() {

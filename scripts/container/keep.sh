@@ -29,7 +29,7 @@ copy_shards() { docker cp "$2:/recovery/$1" - | tar -x -O --wildcards "$1/shard-
 show_shards() { with_volume recovery /recovery copy_shards "$1"; }
 
 export_shards() {
-  quietly pilot recover operator recover --dir "/recovery/$(field cluster)" </dev/null ||
+  quietly once recover operator recover --dir "/recovery/$(field cluster)" </dev/null ||
     die "the recovery shards could not be written to the volume ${project}_recovery."
 }
 
@@ -62,7 +62,7 @@ backup() {
   find_engine
   need_cluster
   [ ! -e "$1" ] || die "$1 is there already; name another file."
-  pilot superuser operator backup create --force /backup/latest </dev/null >&2
+  once superuser operator backup create --force /backup/latest </dev/null >&2
   fresh=$(umask 077 && mktemp "$1.XXXXXX") || die "there is no place for $1."
   with_volume backup /backup take_out latest >"$fresh" || {
     rm -f -- "$fresh"
@@ -84,7 +84,7 @@ load() {
   find_engine
   need_cluster
   with_volume backup /backup put_in "$1" || die "$1 could not be copied into the volume ${project}_backup."
-  pilot superuser operator backup load /backup/loaded </dev/null
+  once superuser operator backup load /backup/loaded </dev/null
   printf '\nWith shards of this cluster in the volume %s, scripts/compose up feeds them in. Of your own:\n  scripts/compose spike operator restore < shard-1.txt\n' "${project}_recovery" >&2
 }
 
