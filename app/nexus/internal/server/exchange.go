@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/spiffe/spike/app/nexus/internal/vault"
@@ -105,9 +106,16 @@ func (x *exchange) fail(err error) (status int, code api.Code) {
 // reply writes the answer as JSON. One that can write itself does, so that a large
 // value is not copied for every caller that reads it.
 func (x *exchange) reply(status int, answer any) {
-	if a, ok := answer.(interface{ writeTo(w io.Writer) error }); ok {
-		x.w.WriteHeader(status)
+	switch a := answer.(type) {
+	case interface {
+		size() int
+		writeTo(w io.Writer) error
+	}:
+		x.begin(status, a.size())
 		x.sent(a.writeTo(x.w))
+		return
+	case interface{ encode() []byte }:
+		x.write(status, a.encode())
 		return
 	}
 	body, err := json.Marshal(answer)
@@ -119,8 +127,21 @@ func (x *exchange) reply(status int, answer any) {
 	clear(body)
 }
 
-func (x *exchange) write(status int, list ...[]byte) {
+// begin sends the status. The server finds out by itself how long a short answer
+// is; a long one would be sent in chunks if it were not told.
+func (x *exchange) begin(status, size int) {
+	if size > 2048 {
+		x.w.Header()["Content-Length"] = []string{strconv.Itoa(size)}
+	}
 	x.w.WriteHeader(status)
+}
+
+func (x *exchange) write(status int, list ...[]byte) {
+	size := 0
+	for _, part := range list {
+		size += len(part)
+	}
+	x.begin(status, size)
 	for _, part := range list {
 		if _, err := x.w.Write(part); err != nil {
 			x.sent(err)

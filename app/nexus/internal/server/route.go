@@ -2,13 +2,10 @@ package server
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
 
 	"github.com/spiffe/spike/app/nexus/internal/vault"
 	"github.com/spiffe/spike/internal/api"
-	"github.com/spiffe/spike/internal/secret"
 )
 
 // route is one operation of the API: a path with an action.
@@ -90,35 +87,14 @@ func (s *Server) putSecret(ctx context.Context, caller vault.Caller, req *api.Se
 	return api.SecretPutResponse{Version: version}, nil
 }
 
-// secretAnswer is api.SecretGetResponse with the values as the vault keeps them.
-type secretAnswer struct {
-	data secret.Bytes
-	code api.Code
-}
-
-// SetErr implements answer.
-func (a *secretAnswer) SetErr(code api.Code) { a.code = code }
-
-// writeTo writes what api.SecretGetResponse would be.
-func (a *secretAnswer) writeTo(w io.Writer) error {
-	if a.code != "" {
-		_, err := io.WriteString(w, `{"data":null,"err":"`+string(a.code)+`"}`)
-		return err
-	}
-	_, err1 := io.WriteString(w, `{"data":`)
-	_, err2 := w.Write(a.data.Expose())
-	_, err3 := io.WriteString(w, "}")
-	return errors.Join(err1, err2, err3)
-}
-
 func (s *Server) getSecret(ctx context.Context, caller vault.Caller, req *api.SecretGetRequest) (secretAnswer, error) {
 	values, err := s.vault.GetSecret(ctx, caller, req)
 	return secretAnswer{data: values}, err
 }
 
-func (s *Server) listSecrets(ctx context.Context, caller vault.Caller, req *api.SecretListRequest) (api.SecretListResponse, error) {
+func (s *Server) listSecrets(ctx context.Context, caller vault.Caller, req *api.SecretListRequest) (listAnswer, error) {
 	keys, err := s.vault.ListSecrets(ctx, caller, req)
-	return api.SecretListResponse{Keys: keys}, err
+	return listAnswer{keys: keys}, err
 }
 
 func (s *Server) deleteSecret(ctx context.Context, caller vault.Caller, req *api.SecretVersionsRequest) (api.SecretVersionsResponse, error) {
