@@ -20,7 +20,7 @@ const (
 )
 
 func path(i int) string {
-	return fmt.Sprintf("bench/application-%03d/credential-%06d", i%applications, i)
+	return fmt.Sprintf("bench/app-%03d/key-%06d", i%applications, i)
 }
 
 // value has 64 bytes, other ones for each path.
@@ -50,7 +50,7 @@ func listRequest(application, secrets int) *load.Request {
 		keys = append(keys, strconv.Quote(path(i)))
 	}
 	return load.NewRequest(load.List, api.PathSecret+"?action="+api.ActionList,
-		fmt.Sprintf(`{"prefix":"bench/application-%03d/","limit":%d}`, application, page),
+		fmt.Sprintf(`{"prefix":"bench/app-%03d/","limit":%d}`, application, page),
 		`{"keys":[`+strings.Join(keys, ",")+`]}`)
 }
 
