@@ -15,20 +15,19 @@ type Caller struct {
 // Verdict is a decision. The zero value is a refusal.
 type Verdict struct {
 	Allowed bool
-	// What allowed it is one of these two.
-	Role   role.Role
-	Policy *policy.Policy
+	Policy  *policy.Policy // that allowed it; nil if it was the caller's role
 	// Filter is there if the caller may have some of what it asks for and not all.
 	Filter *Filter
 }
 
-// By says what allowed it, as the audit log does; "" for a refusal.
-func (v *Verdict) By() string {
+// By says what allowed it to a caller of that role, as the audit log does; "" for a
+// refusal.
+func (v *Verdict) By(as role.Role) string {
 	switch {
 	case v.Policy != nil:
 		return v.Policy.Label()
 	case v.Allowed:
-		return "role " + v.Role.String()
+		return "role " + as.String()
 	}
 	return ""
 }
@@ -40,7 +39,7 @@ func Decide(policies *policy.Set, caller Caller, op Operation, path string) Verd
 	case r.role == role.None:
 		return Verdict{}
 	case caller.Role == r.role, r.lite && caller.Role == role.Lite:
-		return Verdict{Allowed: true, Role: caller.Role}
+		return Verdict{Allowed: true}
 	case caller.Role != role.Workload || r.permission == 0 || policies == nil:
 		return Verdict{}
 	}

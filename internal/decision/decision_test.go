@@ -55,8 +55,8 @@ func TestDecide(t *testing.T) {
 		{set, decision.Caller{ID: web.ID}, "no.such", "web/db", "", false},
 	} {
 		v := decision.Decide(tc.policies, tc.caller, tc.op, tc.path)
-		if v.Allowed != (tc.by != "") || v.By() != tc.by || (v.Filter != nil) != tc.some {
-			t.Errorf("%+v %s %.20s: %+v, by %q", tc.caller, tc.op, tc.path, v, v.By())
+		if v.Allowed != (tc.by != "") || v.By(tc.caller.Role) != tc.by || (v.Filter != nil) != tc.some {
+			t.Errorf("%+v %s %.20s: %+v, by %q", tc.caller, tc.op, tc.path, v, v.By(tc.caller.Role))
 		}
 	}
 }

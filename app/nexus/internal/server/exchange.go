@@ -22,9 +22,11 @@ type exchange struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	caller vault.Caller
-	log    *slog.Logger
-	room   *room
-	atEnd  []func() // done once the answer is written, the last first
+	// pending is what the audit log does not have yet.
+	pending vault.Pending
+	log     *slog.Logger
+	room    *room
+	atEnd   []func() // done once the answer is written, the last first
 }
 
 // end gives back what the exchange holds.

@@ -93,7 +93,7 @@ func New(c Config) *Server {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{w: w, r: r, log: s.log, room: s.room}
-	x.caller.Request = newRequestID()
+	x.caller.Request, x.caller.Pending = newRequestID(), &x.pending
 	defer x.end()
 	defer x.recovered()
 	h := w.Header()
@@ -129,6 +129,9 @@ func (x *exchange) recovered() {
 	default:
 		x.log.Error("a request panicked", "request", x.caller.Request, "caller", x.caller.ID, "route", x.r.URL.Path,
 			"at", frames())
+		if err := x.pending.Abandon(x.r.Context()); err != nil {
+			x.log.Error("what was decided is not in the audit log", "request", x.caller.Request, "error", err)
+		}
 		x.reply(http.StatusInternalServerError, errorAnswer{"api_internal_error"})
 	}
 }

@@ -419,6 +419,40 @@ func TestAPanicIsAnInternalError(t *testing.T) {
 	}
 }
 
+// faulty is an operator that decides, and then has a fault.
+type faulty struct {
+	server.Operator
+	vault *vault.Vault
+}
+
+func (f faulty) Status(ctx context.Context, caller vault.Caller) (res api.OperatorStatusResponse, err error) {
+	if _, err := f.vault.Begin(ctx, caller, vault.OpOperatorStatus); err != nil {
+		return res, err
+	}
+	panic("a fault")
+}
+
+// TestAPanicIsAudited: what was decided is in the audit log, also if it was not done.
+func TestAPanicIsAudited(t *testing.T) {
+	b := newBench(t, true)
+	b.serve = server.New(server.Config{
+		Vault: b.vault, Operator: faulty{vault: b.vault}, Log: slog.New(slog.NewTextHandler(&b.log, nil)),
+		Roles: role.Domains{Pilot: []spiffeid.TrustDomain{spiffeid.RequireTrustDomainFromString("spike.ist")}},
+	})
+	b.audit = nil
+	b.want(superuser, "/v1/operator/status", `{}`, 500, `{"err":"api_internal_error"}`)
+	if len(b.audit) != 1 || !b.audit[0].Allowed || b.audit[0].Operation != vault.OpOperatorStatus || b.audit[0].Result != "api_internal_error" {
+		t.Errorf("the audit log has %+v", b.audit)
+	}
+	// One that was done, and one that was refused, have their line already.
+	b.audit = nil
+	b.want(superuser, "/v1/store/secrets?action=list", `{}`, 200, `{"keys":[]}`)
+	b.want("spiffe://spike.ist/web", "/v1/operator/status", `{}`, 401, `{"err":"access_unauthorized"}`)
+	if len(b.audit) != 2 {
+		t.Errorf("the audit log has %+v", b.audit)
+	}
+}
+
 func TestHeaders(t *testing.T) {
 	b := newBench(t, true)
 	seen := map[string]bool{}

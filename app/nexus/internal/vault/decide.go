@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,6 +18,23 @@ type Caller struct {
 	ID      string // SPIFFE ID
 	Role    role.Role
 	Request string // the request's id, for the audit log
+	// Pending, if there is one, knows of a request that has no audit line yet.
+	Pending *Pending
+}
+
+// Pending is a request between its decision and its audit line.
+type Pending struct{ request *request }
+
+// Abandon writes the line of a request that a fault of ours has ended in between: what
+// was decided is in the log, whatever became of it.
+func (p *Pending) Abandon(ctx context.Context) error {
+	if p.request == nil {
+		return nil
+	}
+	if err := p.request.done(ctx, api.ErrInternal); !errors.Is(err, api.ErrInternal) {
+		return err
+	}
+	return nil
 }
 
 // Operation is what a caller wants, as the audit log names it.
@@ -68,11 +86,11 @@ type Request struct{ r request }
 // Begin decides an operation of caller's. A refusal is audited and returned as
 // api.ErrUnauthorized; otherwise the caller must end the request with Done.
 func (v *Vault) Begin(ctx context.Context, caller Caller, op Operation) (*Request, error) {
-	r := request{vault: v, caller: caller, op: op}
-	if err := r.allow(ctx, nil); err != nil {
+	r := &Request{request{vault: v, caller: caller, op: op}}
+	if err := r.r.allow(ctx, nil); err != nil {
 		return nil, err
 	}
-	return &Request{r}, nil
+	return r, nil
 }
 
 // Done audits the outcome and returns the error to answer with.
@@ -101,6 +119,9 @@ func (r *request) allow(ctx context.Context, s *snapshot) error {
 		policies = s.policies
 	}
 	if r.decide(policies) {
+		if r.caller.Pending != nil {
+			r.caller.Pending.request = r
+		}
 		return nil
 	}
 	return r.done(ctx, api.ErrUnauthorized)
@@ -115,10 +136,13 @@ func (r *request) decide(policies *policy.Set) (allowed bool) {
 // done writes the audit line, and returns what the caller is to be answered: the
 // outcome, or that the line could not be written.
 func (r *request) done(ctx context.Context, outcome error) error {
+	if r.caller.Pending != nil {
+		r.caller.Pending.request = nil
+	}
 	e := Entry{
 		Time: time.Now(), Request: r.caller.Request, Caller: r.caller.ID,
 		Operation: r.op, Path: r.path, Version: r.version, Versions: r.several,
-		Allowed: r.verdict.Allowed, By: r.verdict.By(),
+		Allowed: r.verdict.Allowed, By: r.verdict.By(r.caller.Role),
 	}
 	if outcome != nil {
 		_, e.Result = api.Wire(outcome)
