@@ -11,7 +11,6 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/spiffe/spike/internal/api"
-	"github.com/spiffe/spike/internal/policy"
 	"github.com/spiffe/spike/internal/shard"
 )
 
@@ -43,15 +42,16 @@ func (w *world) handle(id spiffeid.ID, r *http.Request) (any, error) {
 		return w.secret(r)
 	case r.URL.Path == api.PathPolicy && role == "superuser":
 		return w.policy(r)
-	case strings.HasPrefix(r.URL.Path, "/v1/cipher/") && (role == "superuser" || w.granted(id, r)):
+	case strings.HasPrefix(r.URL.Path, "/v1/cipher/") && (role == "superuser" || w.decide(id, r).Allowed):
 		return w.cipher(r)
 	// All other workloads are under policies, as with the real Nexus.
-	case strings.HasPrefix(r.URL.Path, api.PathSecret) && w.granted(id, r):
-		return w.secret(r)
-	case route == api.PathSecret+api.ActionList && len(w.lists(id)) > 0:
-		return answer(r, w.listed(func(path string) bool {
-			return slices.ContainsFunc(w.lists(id), func(p *policy.Policy) bool { return p.Grants(policy.List, path) })
-		}))
+	case strings.HasPrefix(r.URL.Path, api.PathSecret):
+		switch v := w.decide(id, r); {
+		case v.Filter != nil:
+			return answer(r, w.listed(v.Filter.Lets))
+		case v.Allowed:
+			return w.secret(r)
+		}
 	}
 	return nil, api.ErrUnauthorized
 }

@@ -12,7 +12,9 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/decision"
 	"github.com/spiffe/spike/internal/policy"
+	"github.com/spiffe/spike/internal/role"
 )
 
 // policy answers what has to do with policies, for a superuser.
@@ -78,38 +80,26 @@ func (w *world) putPolicy(req *api.PolicyPutRequest) (res api.PolicyPutResponse,
 	return api.PolicyPutResponse{ID: req.Name}, nil
 }
 
-// granted says whether a policy lets a workload do what it asks for. The request
-// can be read again afterwards.
-func (w *world) granted(id spiffeid.ID, r *http.Request) bool {
-	action := r.URL.Query().Get("action")
-	want, path := policy.Write, ""
-	switch {
+// decide says what policies let a workload do, by the function by which Nexus does. The
+// request can be read again afterwards.
+func (w *world) decide(id spiffeid.ID, r *http.Request) decision.Verdict {
+	caller, set := decision.Caller{ID: id.String(), Role: role.Workload}, policy.NewSet(slices.Collect(maps.Values(w.policies))...)
+	op := decision.SecretPut // all that changes a secret has its rule
+	switch action := r.URL.Query().Get("action"); {
 	case r.URL.Path == api.PathCipherEncrypt, r.URL.Path == api.PathCipherDecrypt:
-		want, path = policy.Execute, "spike/system/cipher/exec"
-	case r.URL.Path == api.PathPolicy:
-		return false
+		return decision.Decide(set, caller, decision.CipherEncrypt, "")
 	case action == api.ActionList:
-		want, path = policy.List, "spike/system/secret"
+		return decision.Decide(set, caller, decision.SecretList, "")
 	case action == api.ActionGet:
-		want = policy.Read
+		op = decision.SecretGet
 	}
-	if path == "" {
-		body, err := io.ReadAll(r.Body)
-		var named struct{ Path string }
-		if err != nil || json.Unmarshal(body, &named) != nil {
-			return false
-		}
-		path, r.Body = named.Path, io.NopCloser(bytes.NewReader(body))
+	body, err := io.ReadAll(r.Body)
+	var named struct{ Path string }
+	if err != nil || json.Unmarshal(body, &named) != nil {
+		return decision.Verdict{}
 	}
-	return w.set().Allow(id.String(), want, path) != nil
-}
-
-// set returns all policies.
-func (w *world) set() *policy.Set { return policy.NewSet(slices.Collect(maps.Values(w.policies))...) }
-
-// lists returns the policies that let a workload list something.
-func (w *world) lists(id spiffeid.ID) []*policy.Policy {
-	return w.set().Naming(id.String(), policy.List)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return decision.Decide(set, caller, op, named.Path)
 }
 
 // maxCiphertext is small here.
