@@ -35,7 +35,7 @@ func newShell(t *testing.T, w *world, name, folder string, before string) *shell
 		`case $1 in __complete | completion) exec "`+real+`$AS_IS" "$@" ;; esac`+"\nprintf 'ran'; printf '<%s>' \"$@\"; echo\n")
 	lines := map[string][]string{
 		"bash": {`PS1="` + prompt + ` "`, "source <(spike completion bash)"},
-		"fish": {"function fish_prompt; echo -n '" + prompt + " '; end", "set fish_greeting", "spike completion fish | source"},
+		"fish": {"function fish_prompt; echo -n '" + prompt + " '; end", "set fish_greeting", "set fish_autosuggestion_enabled 0", "spike completion fish | source"},
 		"zsh":  {`PS1="` + prompt + ` "`, "autoload -U compinit; compinit -D -u", "source <(spike completion zsh)"},
 	}[name]
 	start := filepath.Join(home, "start")
@@ -141,8 +141,12 @@ func (s *shell) lists(line string, texts ...string) []string {
 		}
 		return true
 	})
-	s.enter("\x03")
-	s.until("the prompt", func(rows []string) bool { return rows[len(rows)-1] == prompt })
+	// Not by ctrl-C, which is no key: it ends what the shell is just doing.
+	s.enter("\x15spike listed\r")
+	s.until("ran<listed>", func(rows []string) bool {
+		last := len(rows) - 1
+		return rows[last] == prompt && rows[last-1] == "ran<listed>"
+	})
 	return shown
 }
 
