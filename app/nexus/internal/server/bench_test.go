@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"strings"
@@ -29,66 +30,103 @@ func (n *nowhere) Header() http.Header         { return n.header }
 func (*nowhere) WriteHeader(int)               {}
 func (n *nowhere) Write(b []byte) (int, error) { return len(b), nil }
 
-// BenchmarkRead is a read by a workload under a policy, audited to a file,
-// without TLS and net/http around it. "ceiling" only decodes the request.
-func BenchmarkRead(b *testing.B) {
-	file, err := os.Create(b.TempDir() + "/audit.log")
+const (
+	benchBody  = `{"path":"bench/app-042/key-000042","version":0}`
+	benchValue = `{"data":{"value":"0123456789012345678901234567890123456789012345678901234567890123"}}`
+)
+
+// readers returns two handlers of reads: Nexus, with a secret, a policy and an audit
+// log in a file, and the ceiling, which only decodes a request.
+func readers(tb testing.TB) (nexus, ceiling http.Handler) {
+	tb.Helper()
+	file, err := os.Create(tb.TempDir() + "/audit.log")
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	defer func() { _ = file.Close() }()
-	v, err := vault.New(b.Context(), vault.Config{Store: memory.New(), Log: slog.New(slog.DiscardHandler), Audit: audit.New(file).Write})
+	v, err := vault.New(tb.Context(), vault.Config{Store: memory.New(), Log: slog.New(slog.DiscardHandler), Audit: audit.New(file).Write})
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	defer func() { _ = v.Close() }()
+	tb.Cleanup(func() { _, _ = v.Close(), file.Close() })
 	birth, err := vault.NewBirth(nil, 0, 0)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer birth.Destroy()
-	if err := v.Create(b.Context(), birth); err != nil {
-		b.Fatal(err)
+	if err := v.Create(tb.Context(), birth); err != nil {
+		tb.Fatal(err)
 	}
 	td := []spiffeid.TrustDomain{spiffeid.RequireTrustDomainFromString("spike.ist")}
-	s := server.New(server.Config{
+	admin := vault.Caller{ID: superuser, Role: role.Superuser}
+	if _, err := v.PutSecret(tb.Context(), admin, &api.SecretPutRequest{
+		Path: "bench/app-042/key-000042", Values: api.Values{"value": benchValue[18 : 18+64]},
+	}); err != nil {
+		tb.Fatal(err)
+	}
+	if err := v.PutPolicy(tb.Context(), admin, &api.PolicyPutRequest{
+		Name: "p", SPIFFEIDPattern: `^spiffe://spike\.ist/web$`, PathPattern: `^bench/.*$`, Permissions: []string{"read"},
+	}); err != nil {
+		tb.Fatal(err)
+	}
+	nexus = server.New(server.Config{
 		Vault: v, Roles: role.Domains{Trusted: td, Pilot: td}, Log: slog.New(slog.DiscardHandler),
 		Operator: rootkey.New(rootkey.Config{Vault: v, Log: slog.New(slog.DiscardHandler)}),
 	})
-	admin := vault.Caller{ID: superuser, Role: role.Superuser}
-	if _, err := v.PutSecret(b.Context(), admin, &api.SecretPutRequest{Path: "web/db/17", Values: api.Values{"password": strings.Repeat("x", 64)}}); err != nil {
-		b.Fatal(err)
+	constant, contentType := []byte(benchValue), []string{"application/json"}
+	return nexus, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var req api.SecretGetRequest
+		if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+			tb.Error(err)
+		}
+		w.Header()["Content-Type"] = contentType
+		if _, err := w.Write(constant); err != nil {
+			tb.Error(err)
+		}
+	})
+}
+
+// reading returns a function that sends a handler one read of a workload's.
+func reading(tb testing.TB, h http.Handler, w http.ResponseWriter) func() {
+	tb.Helper()
+	ctx := mtls.WithPeerID(tb.Context(), spiffeid.RequireFromString("spiffe://spike.ist/web"))
+	target, err := url.Parse("/v1/store/secrets?action=get")
+	if err != nil {
+		tb.Fatal(err)
 	}
-	if err := v.PutPolicy(b.Context(), admin, &api.PolicyPutRequest{Name: "p", SPIFFEIDPattern: `^spiffe://spike\.ist/web$`, PathPattern: `^web/.*$`, Permissions: []string{"read"}}); err != nil {
-		b.Fatal(err)
+	r := (&http.Request{Method: http.MethodPost, URL: target, ContentLength: int64(len(benchBody)), Header: http.Header{}}).WithContext(ctx)
+	body := strings.NewReader(benchBody)
+	r.Body = io.NopCloser(body)
+	return func() {
+		body.Reset(benchBody)
+		h.ServeHTTP(w, r)
 	}
-	const body = `{"path":"web/db/17","version":0}`
-	bench := func(name string, h http.Handler) {
+}
+
+// BenchmarkRead is a read, without TLS and net/http around it.
+func BenchmarkRead(b *testing.B) {
+	nexus, ceiling := readers(b)
+	for name, h := range map[string]http.Handler{"ceiling": ceiling, "nexus": nexus} {
 		b.Run(name, func(b *testing.B) {
-			ctx := mtls.WithPeerID(b.Context(), spiffeid.RequireFromString("spiffe://spike.ist/web"))
-			target, err := url.Parse("/v1/store/secrets?action=get")
-			if err != nil {
-				b.Fatal(err)
-			}
-			w := &nowhere{http.Header{}}
+			read := reading(b, h, &nowhere{http.Header{}})
 			b.ReportAllocs()
 			for b.Loop() {
-				r := (&http.Request{Method: http.MethodPost, URL: target, ContentLength: int64(len(body)), Header: http.Header{},
-					Body: io.NopCloser(strings.NewReader(body))}).WithContext(ctx)
-				h.ServeHTTP(w, r)
+				read()
 			}
 		})
 	}
-	constant := []byte(`{"data":{"password":"` + strings.Repeat("x", 64) + `"}}`)
-	bench("ceiling", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var req api.SecretGetRequest
-		if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
-			b.Error(err)
-		}
-		w.Header().Set("Content-Type", "application/json")
-		if _, err := w.Write(constant); err != nil {
-			b.Error(err)
-		}
-	}))
-	bench("nexus", s)
+}
+
+// TestWhatAReadAllocates holds it near what decoding the request takes by itself:
+// what is allocated must be collected, at everybody's cost.
+func TestWhatAReadAllocates(t *testing.T) {
+	nexus, ceiling := readers(t)
+	answer := httptest.NewRecorder()
+	reading(t, nexus, answer)()
+	if answer.Code != http.StatusOK || answer.Body.String() != benchValue {
+		t.Fatalf("%d %s", answer.Code, answer.Body)
+	}
+	least := testing.AllocsPerRun(1000, reading(t, ceiling, &nowhere{http.Header{}}))
+	if got := testing.AllocsPerRun(1000, reading(t, nexus, &nowhere{http.Header{}})); got > 12 || got > least+4 {
+		t.Errorf("a read allocates %v times, a decoder and a constant answer %v times", got, least)
+	}
 }
