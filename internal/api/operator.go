@@ -165,7 +165,10 @@ type OperatorRestoreResponse struct {
 	Collected int  `json:"collected"`
 	Remaining int  `json:"remaining"`
 	Restored  bool `json:"restored"`
-	Err       Code `json:"err,omitempty"`
+	// Behind: the root key is there, but nothing is served, since the store is behind
+	// what a Keeper was told.
+	Behind bool `json:"behind,omitempty"`
+	Err    Code `json:"err,omitempty"`
 }
 
 // SetErr makes the answer one that failed.

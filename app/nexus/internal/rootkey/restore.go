@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	// restoreTries is how many shards may be tried in a minute.
+	// restoreTries is how many shards may be refused in a minute. Right ones are not
+	// counted: nobody guesses one, and junk must not keep its holders out.
 	restoreTries = 10
 	// restoreLife is how long an incomplete set is kept.
 	restoreLife = time.Hour
@@ -72,7 +73,7 @@ func (m *Manager) recoveryShards() (api.OperatorRecoverResponse, error) {
 type collection struct {
 	mu     sync.Mutex
 	shares []shamir.Share
-	tries  []time.Time // within the last minute
+	tries  []time.Time // that were refused, within the last minute
 	expiry *time.Timer
 	// A complete set is not in shares any more while it opens the vault, which can
 	// take a while: opening is closed when that has ended, and tried is its size.
@@ -95,7 +96,7 @@ func (c *collection) dropLocked() {
 	}
 }
 
-// tryLocked counts a try, and says whether there may be one now.
+// tryLocked counts a refusal, and says whether the reason may be told.
 func (c *collection) tryLocked(now time.Time) bool {
 	for len(c.tries) > 0 && now.Sub(c.tries[0]) >= time.Minute {
 		c.tries = c.tries[1:]
@@ -186,7 +187,8 @@ func (m *Manager) restoreShard(ctx context.Context, req *api.OperatorRestoreRequ
 	if err != nil {
 		return res, err
 	}
-	return api.OperatorRestoreResponse{Collected: h.Threshold, Restored: true}, nil
+	behind := m.vault.State() == api.StateBehind
+	return api.OperatorRestoreResponse{Collected: h.Threshold, Restored: true, Behind: behind}, nil
 }
 
 // collect takes one shard. It returns the shares once there are enough, and else
@@ -195,14 +197,17 @@ func (m *Manager) collect(h *vault.Header, req *api.OperatorRestoreRequest) (com
 	c := &m.restore
 	c.lockBetween()
 	defer c.mu.Unlock()
-	if state := m.vault.State(); state == api.StateOpen || state == api.StateBehind {
+	switch state := m.vault.State(); state {
+	case api.StateOpen, api.StateBehind:
 		c.dropLocked()
-		return nil, api.OperatorRestoreResponse{Restored: true}, nil
-	}
-	if !c.tryLocked(time.Now()) {
-		return nil, res, fmt.Errorf("%w: %d in a minute", api.ErrTooManyAttempts, restoreTries)
+		return nil, api.OperatorRestoreResponse{Restored: true, Behind: state == api.StateBehind}, nil
+	case api.StateFailed:
+		return nil, res, api.ErrNotReady
 	}
 	if err := checkShard(h, req); err != nil {
+		if !c.tryLocked(time.Now()) {
+			return nil, res, fmt.Errorf("%w: %d in a minute", api.ErrTooManyAttempts, restoreTries)
+		}
 		m.log.Warn("a recovery shard was refused", "index", req.ID, "error", err)
 		return nil, res, err
 	}

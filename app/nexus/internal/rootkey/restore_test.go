@@ -2,6 +2,7 @@ package rootkey_test
 
 import (
 	"context"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,9 +84,55 @@ func TestRefusedShardsDoNotCount(t *testing.T) {
 	if got, err := n.feed(1, shards[1], false); err != nil || got.Collected != 1 {
 		t.Errorf("the same shard, not strict: %+v, %v", got, err)
 	}
-	// That was the tenth try of this minute.
-	w.wantErr(restore(api.OperatorRestoreRequest{ID: 2, Shard: shards[2]}), api.ErrTooManyAttempts)
+	for range 3 {
+		w.wantErr(restore(api.OperatorRestoreRequest{ID: 2, Shard: mistyped}), api.ErrShardCorrupt)
+	}
+	// That was the tenth of this minute that was refused.
+	w.wantErr(restore(api.OperatorRestoreRequest{ID: 2, Shard: mistyped}), api.ErrTooManyAttempts)
 	n.staysLocked(0)
+	// Nobody's junk keeps the holders of right ones out.
+	w.wantErr(restore(api.OperatorRestoreRequest{ID: 2, Shard: shards[2]}), nil)
+	n.opens()
+}
+
+// TestRestoredButBehind: whoever brought the last shard is told that nothing is
+// served yet, and so is who comes after.
+func TestRestoredButBehind(t *testing.T) {
+	w := newWorld(t, 3, 2)
+	n := w.startOn(filepath.Join(t.TempDir(), "data"))
+	n.init()
+	n.put("a")
+	older, paper := n.backup(), n.paper()
+	n.put("later")
+	w.told(3)
+	n.stop()
+	for _, k := range w.keepers[:2] {
+		k.down()
+		k.up()
+	}
+	n = w.startOn(filepath.Join(t.TempDir(), "data"))
+	if _, err := n.load(older); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := n.feed(1, paper[1], true); err != nil || got.Behind {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for range 2 {
+		if got, err := n.feed(2, paper[2], true); err != nil || !got.Restored || !got.Behind {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+}
+
+// TestManyShards: a threshold can be higher than how many may be refused in a minute.
+func TestManyShards(t *testing.T) {
+	_, n, shards, _ := lost(t, 12, 12)
+	for index := 1; index <= 12; index++ {
+		got, err := n.feed(index, shards[index], true)
+		if err != nil || got.Restored != (index == 12) {
+			t.Fatalf("shard %d: %+v, %v", index, got, err)
+		}
+	}
 }
 
 // TestPaperAndKeeperSharesDoNotMix: one of each is not two of anything.
@@ -154,11 +201,11 @@ func TestRestoreForgets(t *testing.T) {
 		if got, err := alone.feed(1, res.Shards[1], true); err != nil || got.Collected != 1 {
 			t.Fatalf("got %+v, %v", got, err)
 		}
-		for range 9 {
+		for range 10 {
 			_, err := alone.feed(2, shard.Value{1}, true)
 			w.wantErr(err, api.ErrShardCorrupt)
 		}
-		_, err := alone.feed(2, res.Shards[2], true)
+		_, err := alone.feed(2, shard.Value{1}, true)
 		w.wantErr(err, api.ErrTooManyAttempts)
 		time.Sleep(time.Minute)
 		_, err = alone.feed(2, shard.Value{1}, true)
