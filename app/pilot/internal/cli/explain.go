@@ -61,6 +61,7 @@ func (s *session) explain(ctx context.Context, what string, err error) error {
 		f.Why = "This Nexus has no cluster: its store is empty."
 		f.Next = []string{
 			"Is the right data folder mounted? (SPIKE_NEXUS_DATA_DIR)",
+			"If its data is lost, an administrator runs: spike operator backup load FILE",
 			"Only to make a new cluster, an administrator runs: spike operator init",
 		}
 	// Nexus gives the same answer whether or not the path exists, so no more is known.
@@ -190,8 +191,11 @@ func situation(status *api.OperatorStatusResponse) (why string, next []string) {
 	switch status.State {
 	case api.StateUninitialized:
 		return cmp.Or(why, "Nexus has no cluster yet."), []string{
-			"To make a new cluster: spike operator init",
+			// A cluster that was here is likelier than a new one, and init in its place
+			// gives people two.
 			"If there should be one: is the right data folder mounted? (SPIKE_NEXUS_DATA_DIR)",
+			"If its data is lost: spike operator backup load FILE",
+			"Only to make a new cluster: spike operator init",
 		}
 	case api.StateLocked:
 		return joined("Nexus is locked.", why, keeperSummary(status)), unlock(status)
