@@ -102,7 +102,7 @@ func (a *app) createBackup(ctx context.Context, name string, force bool, output 
 		return s.explain(ctx, nothing, err)
 	}
 	if err := file.Commit(); err != nil {
-		return fileTrouble(nothing, err)
+		return uncommitted(nothing, "The backup was made", path, err)
 	}
 	return despite("The backup was made.", a.showBackup(a.style(s.config), path, &head, output))
 }
@@ -189,11 +189,7 @@ func (a *app) loadBackup(ctx context.Context, name string) error {
 		return s.explainLoad(ctx, &head, err)
 	}
 	err = a.print(func(w io.Writer) error {
-		return render.Fields(w, a.style(s.config),
-			render.Field{Name: "Cluster", Value: render.Clean(res.Cluster)},
-			render.Field{Name: "Key", Value: render.Clean(res.KeyID)},
-			render.Field{Name: "Commit", Value: fmt.Sprint(res.Sequence)},
-		)
+		return render.Fields(w, a.style(s.config), backupFields(name, &head)...)
 	})
 	a.tell(`
 The backup is loaded, and Nexus is locked. If enough Keepers still have their
@@ -239,17 +235,23 @@ func (s *session) explainLoad(ctx context.Context, head *backup.Head, err error)
 // showBackup prints what a backup says of itself.
 func (a *app) showBackup(style render.Style, file string, h *backup.Head, output format) error {
 	return a.answer(output, backupAnswer{file, *h}, func(w io.Writer) error {
-		return render.Fields(w, style,
-			render.Field{Name: "File", Value: render.Clean(file)},
-			render.Field{Name: "Cluster", Value: render.Clean(h.Cluster)},
-			render.Field{Name: "Key", Value: render.Clean(h.KeyID)},
-			render.Field{Name: "Opened by", Value: fmt.Sprintf("%d of %s", h.Threshold, render.Count(h.Shards, "recovery shard"))},
-			render.Field{Name: "Made", Value: h.Created.UTC().Format(time.RFC3339)},
-			render.Field{Name: "Commit", Value: fmt.Sprintf("%d of epoch %d", h.Sequence, h.Epoch)},
-			render.Field{Name: "Secrets", Value: fmt.Sprint(h.Secrets)},
-			render.Field{Name: "Size", Value: amount(h.Size)},
-		)
+		return render.Fields(w, style, backupFields(file, h)...)
 	})
+}
+
+// backupFields is what create, verify and load show of a backup, so that people can
+// compare one with another.
+func backupFields(file string, h *backup.Head) []render.Field {
+	return []render.Field{
+		{Name: "File", Value: render.Clean(file)},
+		{Name: "Cluster", Value: render.Clean(h.Cluster)},
+		{Name: "Key", Value: render.Clean(h.KeyID)},
+		{Name: "Opened by", Value: fmt.Sprintf("%d of %s", h.Threshold, render.Count(h.Shards, "recovery shard"))},
+		{Name: "Made", Value: h.Created.UTC().Format(time.RFC3339)},
+		{Name: "Commit", Value: fmt.Sprintf("%d of epoch %d", h.Sequence, h.Epoch)},
+		{Name: "Secrets", Value: fmt.Sprint(h.Secrets)},
+		{Name: "Size", Value: amount(h.Size)},
+	}
 }
 
 // badBackup explains what is wrong with a backup.

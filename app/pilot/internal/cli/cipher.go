@@ -155,7 +155,7 @@ func (a *app) runCipher(cmd *cobra.Command, d *direction, opt *cipherOptions) (e
 		err = file.Commit()
 	}
 	if err != nil {
-		return fileTrouble(nothing, err)
+		return uncommitted(nothing, "The file was written", opt.out, err)
 	}
 	return nil
 }

@@ -36,3 +36,18 @@ func fileTrouble(what string, err error) *Failure {
 	}
 	return f
 }
+
+// uncommitted is for a file that did not come to its end. One that has its name is
+// there, whatever failed after that.
+func uncommitted(nothing, made, path string, err error) error {
+	if !errors.Is(err, newfile.ErrUnsettled) {
+		return fileTrouble(nothing, err)
+	}
+	return &Failure{
+		Code: Failed, What: made + ", but a loss of power could undo it.", Why: render.Sentence(err.Error()), Err: err,
+		Next: []string{
+			"The file is whole and can be used: " + render.Clean(path),
+			"Once the disk is in order, write its folder to it: sync",
+		},
+	}
+}

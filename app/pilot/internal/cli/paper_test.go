@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spiffe/spike/app/pilot/internal/newfile"
 	"github.com/spiffe/spike/app/pilot/internal/paper"
 )
 
@@ -31,6 +32,25 @@ func TestShardsThatAreThere(t *testing.T) {
 		}
 		if !strings.HasPrefix(f.What, test.what) || !strings.Contains(strings.Join(f.Next, "\n"), test.next) || !strings.Contains(f.Why, "input/output error") {
 			t.Errorf("%s: %+v", name, f)
+		}
+	}
+}
+
+// TestFilesThatAreThere has a backup whose folder alone could not be written to disk,
+// and one that has no name.
+func TestFilesThatAreThere(t *testing.T) {
+	broken := errors.New("input/output error")
+	for what, err := range map[string]error{
+		"The backup was made, but a loss of power could undo it.": fmt.Errorf("%w: %w", newfile.ErrUnsettled, broken),
+		"No backup was made.": broken,
+	} {
+		var f *Failure
+		got := uncommitted("No backup was made.", "The backup was made", "/mnt/monday", err)
+		if !errors.As(got, &f) || f.What != what || f.Code != Failed || !errors.Is(got, broken) {
+			t.Errorf("%v: %#v", err, got)
+		}
+		if there := strings.Contains(strings.Join(f.Next, "\n"), "/mnt/monday"); there != errors.Is(err, newfile.ErrUnsettled) {
+			t.Errorf("%v: %q", err, f.Next)
 		}
 	}
 }

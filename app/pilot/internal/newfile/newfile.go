@@ -14,6 +14,10 @@ import (
 // ErrExists means that there is something under that name already.
 var ErrExists = errors.New("there is a file already")
 
+// ErrUnsettled means that the file has its name and is whole, and that a loss of
+// power could still take the name away.
+var ErrUnsettled = errors.New("the file is there, but its name may not be on disk yet")
+
 // File is a file in the making, beside the place that it is to take. Its maker
 // calls Abort in any case; after Commit that does nothing.
 type File struct {
@@ -49,8 +53,11 @@ func Create(path string, replace bool) (*File, error) {
 	return &File{File: f, path: path, replace: replace}, nil
 }
 
-// Commit makes what was written durable and gives it its name.
-func (f *File) Commit() error {
+// Commit makes what was written durable and gives it its name. After any error but
+// [ErrUnsettled] it has none.
+func (f *File) Commit() error { return f.commit(syncFolder) }
+
+func (f *File) commit(syncFolder func(string) error) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
@@ -61,7 +68,15 @@ func (f *File) Commit() error {
 		return err
 	}
 	f.done = true
-	folder, err := os.Open(filepath.Dir(f.path))
+	if err := syncFolder(filepath.Dir(f.path)); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnsettled, err)
+	}
+	return nil
+}
+
+// syncFolder makes the names in a folder durable.
+func syncFolder(dir string) error {
+	folder, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

@@ -101,3 +101,24 @@ func TestOnlyPlainFilesAreReplaced(t *testing.T) {
 		t.Error("a file in no folder was made")
 	}
 }
+
+// TestUnsettled has a disk that fails once the file has its name: it is there, and
+// must not be called missing.
+func TestUnsettled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	f, err := newfile.Create(path, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(f, "one"); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("input/output error")
+	if err := f.CommitWith(func(string) error { return broken }); !errors.Is(err, newfile.ErrUnsettled) || !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	if err := f.Abort(); err != nil {
+		t.Error(err)
+	}
+	want(t, path, "one")
+}
