@@ -242,8 +242,8 @@ func (w *world) restore(r *http.Request) (any, error) {
 	switch {
 	case w.state == api.StateUninitialized:
 		return nil, api.ErrUninitialized
-	case w.state == api.StateOpen:
-		return api.OperatorRestoreResponse{Restored: true}, nil
+	case w.state == api.StateOpen, w.state == api.StateBehind:
+		return api.OperatorRestoreResponse{Restored: true, Behind: w.state == api.StateBehind}, nil
 	case req.Cluster != "" && req.Cluster != "c-1":
 		return nil, api.ErrShardForeign
 	case req.KeyID != "" && req.KeyID != "k-1":
@@ -255,8 +255,14 @@ func (w *world) restore(r *http.Request) (any, error) {
 	}
 	w.collected[req.ID] = true
 	n := len(w.collected)
-	if n >= threshold {
+	restored := n >= threshold
+	if restored {
 		w.state = api.StateOpen
+		if w.outdated {
+			w.state = api.StateBehind
+		}
 	}
-	return api.OperatorRestoreResponse{Collected: n, Remaining: threshold - n, Restored: n >= threshold}, nil
+	return api.OperatorRestoreResponse{
+		Collected: n, Remaining: threshold - n, Restored: restored, Behind: restored && w.outdated,
+	}, nil
 }

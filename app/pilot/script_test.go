@@ -78,7 +78,8 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 
 // nexus open|locked|uninitialized|failed|hangs puts Nexus into a state; nexus stop,
 // start and impostor do what they say; nexus answers NAME gives every call but
-// status that answer; nexus fails NAME cannot write that policy.
+// status that answer; nexus outdated is locked over an older store, which shows once
+// it is restored; nexus fails NAME cannot write that policy.
 func nexus(ts *testscript.TestScript, _ bool, args []string) {
 	w := in(ts)
 	switch args[0] {
@@ -89,6 +90,11 @@ func nexus(ts *testscript.TestScript, _ bool, args []string) {
 	case "impostor":
 		w.stopNexus()
 		w.startNexus("/spike/keeper")
+	case "outdated":
+		w.mu.Lock()
+		w.state, w.outdated, w.answer = api.StateLocked, true, nil
+		clear(w.collected)
+		w.mu.Unlock()
 	case "fails":
 		w.mu.Lock()
 		w.fails = args[1]

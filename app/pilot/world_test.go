@@ -49,6 +49,7 @@ type world struct {
 	fails      string // the policy that cannot be written
 	writes     int
 	collected  map[int]bool
+	outdated   bool // the store is behind, which shows once it is restored
 	requests   int
 	nexus      *mtls.Server
 	served     chan error

@@ -134,6 +134,10 @@ func (a *app) feed(ctx context.Context, s *session, shards []paper.Shard) error 
 			ID: given.Index, Shard: *given.Value, Strict: true, Cluster: given.Cluster, KeyID: given.KeyID,
 		})
 		switch {
+		case err == nil && res.Restored && res.Behind:
+			// The holders have done their part; it is no failure of theirs.
+			a.tell("The root key is there, but the store is behind what the Keepers were told: nothing is served until a superuser has looked at spike operator status.\nNo more shards are needed.")
+			return nil
 		// An open Nexus looks at no shard, and counts none.
 		case err == nil && res.Restored && res.Collected == 0:
 			a.tell("Nexus is open already: it has its root key. The shard was not looked at, and no more are needed.")
