@@ -37,8 +37,8 @@ const (
 	shareCount = 4
 )
 
-// version is one version of a secret.
-type version struct {
+// secretVersion is one version of a secret.
+type secretVersion struct {
 	path    string
 	version uint64
 	flags   uint64
@@ -47,7 +47,7 @@ type version struct {
 
 // want is what every store has that makeStore makes. Which row has what does not
 // matter, and differed between releases.
-var want = []version{
+var want = []secretVersion{
 	{"web/db", 2, 0, `{"password":"two"}`},
 	{"web/db", 3, 1, `{"password":"three"}`},
 	{"web/db", 4, 0, `{"password":"four"}`},

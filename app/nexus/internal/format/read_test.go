@@ -142,7 +142,7 @@ func compareRecords(t *testing.T, m *made, s *Store) {
 	for _, r := range s.Records {
 		switch r.Table {
 		case "secret":
-			i := slices.IndexFunc(rest, func(w version) bool { return w.path == r.Text("path") && w.version == r.Number("version") })
+			i := slices.IndexFunc(rest, func(w secretVersion) bool { return w.path == r.Text("path") && w.version == r.Number("version") })
 			if i < 0 || rest[i].flags != r.Number("flags") || rest[i].values != r.Text("values") {
 				t.Errorf("row %d has version %d of %q, flags %d, %s", r.ID, r.Number("version"), r.Text("path"), r.Number("flags"), r.Text("values"))
 				continue
