@@ -16,6 +16,7 @@ import (
 	"github.com/creack/pty"
 
 	"github.com/spiffe/spike/internal/api"
+	"github.com/spiffe/spike/internal/shard"
 )
 
 // screen collects what a terminal shows.
@@ -134,6 +135,25 @@ func TestShardAtAHiddenPrompt(t *testing.T) {
 	}
 	if strings.Contains(seen, "a1a1") || strings.Contains(seen, "oops") {
 		t.Errorf("it was shown: %q", seen)
+	}
+
+	// A line of its own says of which cluster it is, and a slip is found before it is sent.
+	v := shards()[3]
+	line := string(shard.Line(3, &v, shard.Origin{Cluster: "c-9", KeyID: "k-1"}))
+	s = onTerminal(t, w, "operator", "restore")
+	s.waitFor("Recovery shard (not shown): ")
+	s.enter(strings.Replace(line, "a3a3", "a3a4", 1) + "\r")
+	code, seen = s.end()
+	if code != 2 || !strings.Contains(seen, "its check does not fit") || !strings.Contains(seen, "Nothing was sent.") || strings.Contains(seen, "a3a3") {
+		t.Errorf("exit code %d: %q", code, seen)
+	}
+	s = onTerminal(t, w, "operator", "restore")
+	s.waitFor("Recovery shard (not shown): ")
+	s.enter(line + "\r")
+	s.waitFor("Shard 3 (from the terminal) is of the cluster c-9, key k-1.")
+	code, seen = s.end()
+	if code != 1 || !strings.Contains(seen, "It belongs to another cluster.") || strings.Contains(seen, "a3a3") {
+		t.Errorf("exit code %d: %q", code, seen)
 	}
 
 	// A whole file can be pasted; its head says of which cluster it is.

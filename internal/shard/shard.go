@@ -3,7 +3,6 @@ package shard
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -83,37 +82,4 @@ func (v *Value) UnmarshalJSON(in []byte) error {
 		i++
 	}
 	return nil
-}
-
-// Line writes the form that people handle: spike:INDEX:HEX, without a newline.
-// The caller wipes it.
-func Line(index int, v *Value) []byte {
-	out := fmt.Appendf(nil, "spike:%d:", index)
-	return hex.AppendEncode(out, v[:])
-}
-
-// ParseLine reads what [Line] wrote; space around it is ignored. Errors are
-// [ErrFormat] and say what is wrong without repeating it. It makes no string of the
-// line, which nobody could wipe.
-func ParseLine(line []byte) (index int, v Value, err error) {
-	name, rest, _ := bytes.Cut(bytes.TrimSpace(line), []byte(":"))
-	number, digits, ok := bytes.Cut(rest, []byte(":"))
-	if !ok || string(name) != "spike" {
-		return 0, v, fmt.Errorf("%w: want spike:INDEX:HEX", ErrFormat)
-	}
-	// Longer than any index, it may be a part of a shard.
-	if len(number) <= 3 {
-		index, err = strconv.Atoi(string(number))
-	}
-	if err != nil || index < 1 || index > 255 || strconv.Itoa(index) != string(number) {
-		return 0, v, fmt.Errorf("%w: the index must be a number from 1 to 255", ErrFormat)
-	}
-	if len(digits) != 2*Size {
-		return 0, v, fmt.Errorf("%w: %d hex digits, want %d", ErrFormat, len(digits), 2*Size)
-	}
-	if _, err := hex.Decode(v[:], digits); err != nil {
-		clear(v[:])
-		return 0, v, fmt.Errorf("%w: a character is not a hex digit (0-9, a-f)", ErrFormat)
-	}
-	return index, v, nil
 }

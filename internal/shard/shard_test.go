@@ -1,9 +1,7 @@
 package shard_test
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -49,24 +47,6 @@ func TestJSONRefusesAnythingElse(t *testing.T) {
 	}
 }
 
-func TestLineRefusals(t *testing.T) {
-	v := sample()
-	good := string(shard.Line(2, &v))
-	for _, line := range []string{
-		"", "spike", good[6:], strings.Replace(good, "spike", "spork", 1),
-		strings.Replace(good, ":2:", ":0:", 1), strings.Replace(good, ":2:", ":256:", 1),
-		strings.Replace(good, ":2:", ":+2:", 1), strings.Replace(good, ":2:", ":x:", 1),
-		good[:len(good)-1], good + "0", good[:len(good)-1] + "g", good + ":1",
-	} {
-		_, _, err := shard.ParseLine([]byte(line))
-		if !errors.Is(err, shard.ErrFormat) {
-			t.Errorf("%q: got %v", line, err)
-		} else if strings.Contains(err.Error(), "c8c9ca") {
-			t.Errorf("the error repeats the shard: %v", err)
-		}
-	}
-}
-
 func TestValueDoesNotPrint(t *testing.T) {
 	v := sample()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%X", "%d", "%q"} {
@@ -100,22 +80,6 @@ func FuzzJSON(f *testing.F) {
 			if loose[i] != int(v[i]) {
 				t.Errorf("number %d of %s is %d", i, in, v[i])
 			}
-		}
-	})
-}
-
-func FuzzLine(f *testing.F) {
-	v := sample()
-	f.Add(shard.Line(1, &v))
-	f.Add(shard.Line(255, &v))
-	f.Add([]byte(" spike:3:00\n"))
-	f.Fuzz(func(t *testing.T, line []byte) {
-		index, v, err := shard.ParseLine(line)
-		if err != nil {
-			return
-		}
-		if got := shard.Line(index, &v); !bytes.EqualFold(got, bytes.TrimSpace(line)) {
-			t.Errorf("a line came back different")
 		}
 	})
 }

@@ -160,7 +160,7 @@ func save(t *testing.T) {
 	shards := []byte("# Recovery shards of the store beside this file, three of which open it. They are\n" +
 		"# test vectors: public, and good for nothing else. See docs/storage.md.\n")
 	for i := range shareCount {
-		shards = append(shards, shard.Line(i+1, (*shard.Value)(m.shares["paper"][i+1]))...)
+		shards = append(shards, shard.Line(i+1, (*shard.Value)(m.shares["paper"][i+1]), shard.Origin{})...)
 		shards = append(shards, '\n')
 	}
 	must(t, os.WriteFile(filepath.Join(golden, "shards"), shards, 0o644))

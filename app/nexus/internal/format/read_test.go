@@ -62,7 +62,7 @@ func goldenStore(t *testing.T) *made {
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
-		index, value, err := shard.ParseLine([]byte(line))
+		index, value, _, err := shard.ParseLine([]byte(line))
 		must(t, err)
 		shares[index] = value[:]
 	}

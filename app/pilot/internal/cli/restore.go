@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,11 +25,15 @@ func (a *app) operatorRestore() *cobra.Command {
 		Short: "Feed in a recovery shard, to bring a locked cluster back",
 		Long: `Feed a recovery shard in. When enough are collected, Nexus opens.
 
-A shard is the line spike:INDEX:HEX. It is read from a hidden prompt on a
-terminal, and from standard input otherwise; empty lines and lines that begin
-with # are passed over, so a whole shard file can be given. With --file, which
-can be repeated, it is read from files instead. A shard that is refused does
-not count, and does no harm.
+A shard is the line spike:INDEX:HEX:CLUSTER:KEY:CHECK. It is read from a hidden
+prompt on a terminal, and from standard input otherwise; empty lines and lines
+that begin with # are passed over, so a whole shard file can be given. With
+--file, which can be repeated, it is read from files instead. A shard that is
+refused does not count, and does no harm.
+
+Before anything is sent, a line that was mistyped is found by its check, shards of
+different clusters or keys are refused, and what each is of is told. A line
+spike:INDEX:HEX has no check and does not tell; it is sent as it is.
 
 It needs an identity with the role restore.`,
 		Example: `  spike operator restore
@@ -68,7 +73,23 @@ func (a *app) restore(cmd *cobra.Command, files []string) error {
 			return notAShard(err)
 		}
 	}
+	a.tellOrigins(shards)
 	return a.feed(ctx, s, shards)
+}
+
+// tellOrigins says what each shard is of, so that a holder can stop before more are
+// fed into a cluster that was not meant.
+func (a *app) tellOrigins(shards []paper.Shard) {
+	for i := range shards {
+		s := &shards[i]
+		switch {
+		case s.Cluster == "" && s.KeyID == "":
+			a.tell("Shard %d (from %s) does not say which cluster it is of.", s.Index, s.From)
+		default:
+			a.tell("Shard %d (from %s) is of the cluster %s, key %s.", s.Index, s.From,
+				render.Clean(cmp.Or(s.Cluster, "(not said)")), render.Clean(cmp.Or(s.KeyID, "(not said)")))
+		}
+	}
 }
 
 // readShards reads all files before any shard is sent. What was read before an
@@ -84,14 +105,15 @@ func readShards(files []string) (shards []paper.Shard, err error) {
 			return shards, err
 		}
 	}
-	return shards, nil
+	return shards, paper.Alike(shards)
 }
 
 // askForShards reads standard input: one shard from a person, who holds no more,
 // or any number from a pipe.
 func (a *app) askForShards(ctx context.Context) ([]paper.Shard, error) {
 	if !terminal.Is(a.In) {
-		return paper.Read(terminal.Reader(ctx, a.In), "standard input")
+		shards, err := paper.Read(terminal.Reader(ctx, a.In), "standard input")
+		return shards, cmp.Or(err, paper.Alike(shards))
 	}
 	const longest = 256
 	// A whole file can be pasted: its head is taken note of and passed over.
@@ -105,7 +127,7 @@ func (a *app) askForShards(ctx context.Context) ([]paper.Shard, error) {
 	}
 	defer clear(line)
 	s := paper.Shard{Head: head, Value: new(shard.Value), From: "the terminal"}
-	if s.Index, *s.Value, err = shard.ParseLine(line); err != nil {
+	if err := s.Take(line); err != nil {
 		return nil, err
 	}
 	return []paper.Shard{s}, nil
@@ -117,7 +139,13 @@ func notAShard(err error) error {
 		Code: Usage, What: "There is no shard that could be sent.", Why: render.Sentence(err.Error()), Err: err,
 		Next: []string{"A shard is a line such as spike:1:… with 64 hex digits, in the file that spike operator recover wrote.", "Nothing was sent."},
 	}
-	if !errors.Is(err, shard.ErrFormat) {
+	switch {
+	case errors.Is(err, shard.ErrCheck):
+		f.Next = []string{"Compare it with the original, character by character, and try again. Nothing was sent."}
+	case errors.Is(err, paper.ErrMixed):
+		f.What = "The shards do not belong together."
+		f.Next = []string{"Feed in those of one cluster and one key. Which they are of, the head of each file says. Nothing was sent."}
+	case !errors.Is(err, shard.ErrFormat):
 		f.Next = []string{"--file takes a file's name, and not the shard itself. Nothing was sent."}
 	}
 	return f

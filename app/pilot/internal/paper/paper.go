@@ -116,7 +116,7 @@ func (s *Set) page(index int) []byte {
 # runs: spike operator restore
 `, index, len(s.Shards), s.Cluster, s.KeyID, index, needed, s.Made.UTC().Format(time.RFC3339), needed)
 	value := s.Shards[index]
-	line := shard.Line(index, &value)
+	line := shard.Line(index, &value, shard.Origin{Cluster: s.Cluster, KeyID: s.KeyID})
 	clear(value[:])
 	defer clear(line)
 	// Room for the whole page at once leaves no shorter copy behind.
@@ -137,10 +137,8 @@ func writeFile(name string, content []byte) (err error) {
 	return f.Sync()
 }
 
-// Head is what the remarks above a shard say about it.
-type Head struct {
-	Cluster, KeyID string
-}
+// Head is what is known of a shard: its line says it, or the remarks above it.
+type Head shard.Origin
 
 // Note takes up what a line says, if it is a remark that says something.
 func (h *Head) Note(line []byte) {
@@ -162,6 +160,46 @@ type Shard struct {
 	Index int
 	Value *shard.Value // in one place, however often the rest is copied
 	From  string       // where it was read: a file and line
+}
+
+// Take reads a shard's line. What the line says of itself goes before the remarks
+// above it, as they have no check.
+func (s *Shard) Take(line []byte) error {
+	index, value, of, err := shard.ParseLine(line)
+	defer clear(value[:])
+	if err != nil {
+		return err
+	}
+	s.Index, *s.Value = index, value
+	if of != (shard.Origin{}) {
+		s.Head = Head(of)
+	}
+	return nil
+}
+
+// ErrMixed means that shards are not of one key of one cluster: they never bring
+// anything back together.
+var ErrMixed = errors.New("not of the same set")
+
+// Alike returns an error unless all shards that say what they are of say the same. One
+// that does not say it may be of any.
+func Alike(shards []Shard) error {
+	var first *Shard
+	for i := range shards {
+		s := &shards[i]
+		switch {
+		case s.Head == (Head{}):
+		case first == nil:
+			first = s
+		case s.Cluster != first.Cluster && s.Cluster != "" && first.Cluster != "":
+			return fmt.Errorf("%w: shard %d (from %s) is of another cluster than shard %d (from %s)",
+				ErrMixed, s.Index, s.From, first.Index, first.From)
+		case s.KeyID != first.KeyID && s.KeyID != "" && first.KeyID != "":
+			return fmt.Errorf("%w: shard %d (from %s) is of another key than shard %d (from %s)",
+				ErrMixed, s.Index, s.From, first.Index, first.From)
+		}
+	}
+	return nil
 }
 
 // Wipe forgets shards. Copies that JSON and TLS made are out of reach.
@@ -210,13 +248,13 @@ func Read(r io.Reader, name string) (shards []Shard, err error) {
 		}
 		place = fmt.Sprintf("%s, line %d", name, number)
 		s := Shard{Head: head, Value: new(shard.Value), From: place}
-		if s.Index, *s.Value, err = shard.ParseLine(line); err != nil {
+		if err := s.Take(line); err != nil {
 			return shards, err
 		}
 		shards = append(shards, s)
 	}
 	if len(shards) == 0 {
-		return nil, fmt.Errorf("%w: there is no line spike:INDEX:HEX in it", shard.ErrFormat)
+		return nil, fmt.Errorf("%w: there is no line spike:INDEX:HEX:CLUSTER:KEY:CHECK in it", shard.ErrFormat)
 	}
 	return shards, nil
 }

@@ -238,6 +238,38 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
+// TestLineBeforeRemarks has remarks that are not those of the line below them.
+func TestLineBeforeRemarks(t *testing.T) {
+	v := shard.Value{7}
+	line := string(shard.Line(1, &v, shard.Origin{Cluster: "c-1", KeyID: "k-1"}))
+	got, err := paper.Read(strings.NewReader("# cluster: c-9\n# key: k-9\n"+line), "it")
+	if err != nil || len(got) != 1 || got[0].Head != (paper.Head{Cluster: "c-1", KeyID: "k-1"}) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestAlike(t *testing.T) {
+	of := func(cluster, key string) paper.Shard {
+		return paper.Shard{Head: paper.Head{Cluster: cluster, KeyID: key}, Value: new(shard.Value)}
+	}
+	for name, test := range map[string]struct {
+		shards []paper.Shard
+		mixed  bool
+	}{
+		"none":            {nil, false},
+		"one":             {[]paper.Shard{of("c", "k")}, false},
+		"the same":        {[]paper.Shard{of("c", "k"), of("c", "k")}, false},
+		"unknown between": {[]paper.Shard{of("", ""), of("c", "k"), of("", ""), of("c", "k")}, false},
+		"cluster alone":   {[]paper.Shard{of("c", "k"), of("c", "")}, false},
+		"another cluster": {[]paper.Shard{of("c", "k"), of("", ""), of("d", "k")}, true},
+		"another key":     {[]paper.Shard{of("c", "k"), of("c", "l")}, true},
+	} {
+		if err := paper.Alike(test.shards); errors.Is(err, paper.ErrMixed) != test.mixed {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	f.Add("# cluster: c\nspike:1:" + strings.Repeat("ca", 32))
 	f.Add("spike:1:\n")
@@ -248,7 +280,7 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("%d shards and %v", len(shards), err)
 		}
 		for _, s := range shards {
-			if line := string(shard.Line(s.Index, s.Value)); !strings.Contains(strings.ToLower(text), line) {
+			if line := string(shard.Line(s.Index, s.Value, shard.Origin{})); !strings.Contains(strings.ToLower(text), line) {
 				t.Error("a shard that was not given")
 			}
 		}
