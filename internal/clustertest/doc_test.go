@@ -110,7 +110,7 @@ func docSection(t *testing.T, page, heading string) string {
 func docTable(text string) (rows [][]string) {
 	for line := range strings.Lines(text) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
-		if !strings.HasPrefix(line, "| `") {
+		if !strings.HasPrefix(strings.TrimSpace(line), "| `") {
 			continue
 		}
 		for i := range cells {
@@ -239,6 +239,40 @@ func TestDocErrors(t *testing.T) {
 		slices.Sort(written)
 		if len(answered) == 0 || !slices.Equal(answered, written) {
 			t.Errorf("%s answers\n%q\nand the page has\n%q", source, answered, written)
+		}
+	}
+}
+
+// TestDocReplaced wants the runbook to have, for each thing that can be said of a
+// Keeper that was replaced, exactly one row, and no row for what is never said.
+func TestDocReplaced(t *testing.T) {
+	t.Parallel()
+	root := docRoot(t)
+	source := read(filepath.Join(root, "app", "nexus", "internal", "rootkey", "retire.go"))
+	source = regexp.MustCompile(`" \+\s+"`).ReplaceAllString(source, "")
+	said := regexp.MustCompile(`[dD]etail:\s+(?:fmt\.Sprintf\()?"([^"]+)"`).FindAllStringSubmatch(source, -1)
+	rows := docTable(read(filepath.Join(root, "docs", "runbook", "keeper-replaced.md")))
+	if len(said) == 0 || len(rows) == 0 {
+		t.Fatalf("there are %d texts and %d rows", len(said), len(rows))
+	}
+	used := make([]bool, len(rows))
+	for _, m := range said {
+		text := strings.ReplaceAll(m[1], "%d", "2") // the page is about Keeper 2
+		found := 0
+		for i, row := range rows {
+			// A row has how the text begins.
+			if strings.HasPrefix(text, row[0]) {
+				used[i] = true
+				found++
+			}
+		}
+		if found != 1 {
+			t.Errorf("%d rows are about %q", found, text)
+		}
+	}
+	for i, row := range rows {
+		if !used[i] {
+			t.Errorf("nothing says %q", row[0])
 		}
 	}
 }

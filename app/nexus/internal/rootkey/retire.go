@@ -161,7 +161,8 @@ func (m *Manager) tryDismiss(ctx context.Context, r *retired) outcome {
 	defer held.Wipe()
 	switch {
 	case err != nil && r.spared:
-		return outcome{over: true, detail: "it could not be reached, and may still have its share"}
+		return outcome{over: true, detail: "it could not be reached, and all Keepers were replaced at once, " +
+			"so that it may serve the cluster at another place: Nexus does not try again; end that process unless it does"}
 	case err != nil:
 		return outcome{told: true, detail: "it could not be reached and may still have its share: end that process; " +
 			"Nexus tries on until it is restarted"}

@@ -329,9 +329,13 @@ func TestAllReplacedAtOnce(t *testing.T) {
 		fresh = append(fresh, k)
 		urls[i+1] = k.url()
 	}
+	w.keepers[0].away()
 	got := n.replaced(urls)
 	if len(got) != 3 {
 		t.Fatalf("replaced: %+v", got)
+	}
+	if !strings.Contains(got[0].Detail, "could not be reached") || strings.Contains(got[1].Detail, "could not be reached") {
+		t.Errorf("replaced: %+v, and only the first is cut off", got)
 	}
 	for i, r := range got {
 		w.wantReplaced([]api.ReplacedKeeper{r}, i+1, w.keepers[i].url(), false, "at another place")
