@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // Root returns the top folder of the checkout that the working directory is in.
@@ -39,4 +40,20 @@ func Build(ctx context.Context, folder, tags string) error {
 		return fmt.Errorf("scripts/build: %w\n%s", err, output)
 	}
 	return nil
+}
+
+// Files lists what a commit of the working state of the checkout root would have.
+func Files(ctx context.Context, root string) (names []string, err error) {
+	cmd := exec.CommandContext(ctx, "git", "-c", "safe.directory=*", "-C", root,
+		"ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	output, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("git ls-files: %w", err)
+	}
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(output), "\x00"), "\x00") {
+		if info, err := os.Lstat(filepath.Join(root, name)); err == nil && info.Mode().IsRegular() {
+			names = append(names, name)
+		}
+	}
+	return names, nil
 }

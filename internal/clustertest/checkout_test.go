@@ -118,18 +118,8 @@ func folder(t *testing.T, u user) string {
 // tracked lists what a commit of the working state would have.
 func tracked(t *testing.T, root string) []string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "git", "-c", "safe.directory=*", "-C", root,
-		"ls-files", "-z", "--cached", "--others", "--exclude-standard")
-	output, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("git ls-files: %v", err)
-	}
-	var names []string
-	for name := range strings.SplitSeq(strings.TrimSuffix(string(output), "\x00"), "\x00") {
-		if info, err := os.Lstat(filepath.Join(root, name)); err == nil && info.Mode().IsRegular() {
-			names = append(names, name)
-		}
-	}
+	names, err := Files(t.Context(), root)
+	must(t, err)
 	return names
 }
 

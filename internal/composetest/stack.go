@@ -38,6 +38,7 @@ type Stack struct {
 	root    string // the checkout
 	project string
 	port    int
+	more    []string // environment, in addition
 }
 
 // New names a stack of the checkout root, and chooses its port. Nothing is started.
@@ -70,7 +71,7 @@ func (s *Stack) Port() int { return s.port }
 
 // Env is what makes scripts/compose, and docker-compose itself, work on this stack.
 func (s *Stack) Env() []string {
-	return []string{"COMPOSE_PROJECT_NAME=" + s.project, "SPIKE_COMPOSE_PORT=" + strconv.Itoa(s.port)}
+	return append([]string{"COMPOSE_PROJECT_NAME=" + s.project, "SPIKE_COMPOSE_PORT=" + strconv.Itoa(s.port)}, s.more...)
 }
 
 // Run runs a program in the checkout. An error means that it could not be run; a code
@@ -140,7 +141,6 @@ func (s *Stack) Image(ctx context.Context, name, program string) (err error) {
 	if err != nil {
 		return err
 	}
-	//nolint:gosec // a program must be one that can be run
 	if err := os.WriteFile(filepath.Join(dir, "program"), content, 0o755); err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (s *Stack) Inside(ctx context.Context, image string, uid int, network strin
 	command := []string{
 		"run", "--rm", "--label", "com.docker.compose.project=" + s.project, "--user", fmt.Sprintf("%d:%d", uid, uid),
 		"--network", network, "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true",
-		"--ulimit", "core=0", "-v", s.Name("workload-api") + ":/workload-api:ro",
+		"--ulimit", "core=0", "--ipc", "none", "-v", s.Name("workload-api") + ":/workload-api:ro",
 	}
 	command = append(append(append(command, options...), s.project+"/"+image), args...)
 	return s.Run(ctx, nil, "docker", command...)

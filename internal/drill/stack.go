@@ -28,6 +28,9 @@ type stack struct {
 	kept    string // the folder of what people keep
 	secrets int
 	before  string // the digest of all secrets
+	// ask runs "drill inside": it waits until Nexus is open, unless told otherwise, and
+	// returns the digest.
+	ask func(ctx context.Context, args ...string) (string, error)
 }
 
 // newStack makes a cluster, fills it, takes the recovery shards out, and notes what is
@@ -42,6 +45,7 @@ func newStack(ctx context.Context, o options) (s *stack, err error) {
 		return nil, err
 	}
 	s = &stack{Stack: made, secrets: o.secrets}
+	s.ask = s.askInside
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("%w\n%s", err, s.logs(ctx)), s.close(ctx))
@@ -76,9 +80,8 @@ func (s *stack) close(ctx context.Context) error {
 
 func (s *stack) logs(ctx context.Context) string { return s.Logs(context.WithoutCancel(ctx), 15) }
 
-// ask runs "drill inside" as the superuser: it waits until Nexus is open, unless told
-// otherwise, and returns the digest.
-func (s *stack) ask(ctx context.Context, args ...string) (string, error) {
+// askInside is ask in a container, as the superuser.
+func (s *stack) askInside(ctx context.Context, args ...string) (string, error) {
 	r, err := s.Inside(ctx, image, composetest.Superuser, s.Name(network), nil, append([]string{"inside"}, args...)...)
 	if err == nil && r.Code != 0 {
 		err = errors.New(strings.TrimSpace(r.Stderr))

@@ -62,15 +62,17 @@ await() {
   done
 }
 
-# bring_up makes a new cluster, or helps one that lost its Keepers' memory. It returns
-# 1 where the data volume is empty and is to stay so.
+# bring_up makes a new cluster, or helps one that lost its Keepers' memory. Where the
+# data volume is empty and is to stay so, it says so in empty.
 bring_up() {
+  local cluster
   await 180 "an answer from Nexus and all Keepers" answered_and_settled
   case $(field state) in
     uninitialized)
       if [ -z "$1" ]; then
         say "Nexus runs, and has no cluster. To load a backup: scripts/compose load FILE. To make a new cluster: scripts/compose up"
-        return 1
+        empty=1
+        return 0
       fi
       [ "$1" = new ] || refuse_beside_shards
       initialize
@@ -83,7 +85,8 @@ bring_up() {
       ;;
   esac
   await 180 "Nexus's opening, and each Keeper's getting its share" all_filled
-  if [ -n "$made" ] || ! has_shards "$(field cluster)"; then export_shards; fi
+  cluster=$(cluster_id)
+  if [ -n "$made" ] || ! has_shards "$cluster"; then export_shards; fi
 }
 
 # refuse_beside_shards: where there are recovery shards there was a cluster, and an
@@ -115,7 +118,7 @@ initialize() {
 # people would give them, through its standard input; it cannot read the volume.
 feed() {
   local cluster
-  cluster=$(field cluster)
+  cluster=$(cluster_id)
   if ! has_shards "$cluster"; then
     die "Nexus is locked: its Keepers are empty, and there are no recovery shards of its cluster in the volume ${project}_recovery. Bring yours: scripts/compose spike operator restore < shard-1.txt"
   fi

@@ -21,7 +21,15 @@ with_volume() {
 
 # Recovery shards: a folder for each cluster, so that no set takes another's place.
 
-list_shards() { docker cp "$1:/recovery" - | tar -t | sed -n 's|^recovery/\([^/]*\)/shard-[0-9]*\.txt$|\1|p' | sort -u | paste -sd ' '; }
+# cluster_id is Nexus's word, and becomes part of names here.
+cluster_id() {
+  local id
+  id=$(field cluster)
+  [[ $id =~ ^[0-9a-f]{32}$ ]] || die "Nexus names no cluster: \"$id\""
+  printf '%s' "$id"
+}
+
+list_shards() { docker cp "$1:/recovery" - | tar -t | sed -n 's|^recovery/\([0-9a-f]*\)/shard-[0-9]*\.txt$|\1|p' | sort -u | paste -sd ' '; }
 shard_sets() { with_volume recovery /recovery list_shards; }
 has_shards() { [[ " $(shard_sets) " == *" $1 "* ]]; }
 
@@ -29,11 +37,18 @@ copy_shards() { docker cp "$2:/recovery/$1" - | tar -x -O --wildcards "$1/shard-
 show_shards() { with_volume recovery /recovery copy_shards "$1"; }
 
 export_shards() {
-  quietly once recover operator recover --dir "/recovery/$(field cluster)" </dev/null ||
+  quietly once recover operator recover --dir "/recovery/$(cluster_id)" </dev/null ||
     die "the recovery shards could not be written to the volume ${project}_recovery."
 }
 
-unpack_shards() { docker cp "$3:/recovery/$2" - | (umask 077 && tar -x -C "$1" --no-same-owner --strip-components=1 --wildcards "$2/shard-*.txt"); }
+# unpack_shards writes them one by one: what else is in the volume, such as a link in
+# the place of a shard, does not get out.
+unpack_shards() {
+  local name
+  for name in $(docker cp "$3:/recovery/$2" - | tar -t | sed -n "s|^$2/\(shard-[0-9]*\.txt\)\$|\1|p"); do
+    (umask 077 && docker cp "$3:/recovery/$2/$name" - | tar -x -O "$name" >"$1/$name") || return
+  done
+}
 
 shards() {
   local cluster
@@ -42,12 +57,10 @@ shards() {
   need_cluster
   [ ! -e "$1" ] || die "$1 is there already; name a folder that is not."
   look || die "$complaint"
-  cluster=$(field cluster)
-  if [ -z "$cluster" ] || ! has_shards "$cluster"; then
-    die "the volume ${project}_recovery has no recovery shards of this cluster. Run scripts/compose up, which exports them"
-  fi
+  cluster=$(cluster_id)
+  has_shards "$cluster" || die "the volume ${project}_recovery has no recovery shards of this cluster. Run scripts/compose up, which exports them"
   mkdir -m 0700 -- "$1" || die "the folder could not be made."
-  with_volume recovery /recovery unpack_shards "$1" "$cluster"
+  with_volume recovery /recovery unpack_shards "$1" "$cluster" || die "the recovery shards could not be copied."
   ls -- "$1"
   printf '\nGive each to a different person, to be kept offline; then remove the folder. In the\nvolume %s the same shards stay, for scripts/compose up.\n' "${project}_recovery" >&2
 }
@@ -64,10 +77,10 @@ backup() {
   [ ! -e "$1" ] || die "$1 is there already; name another file."
   once superuser operator backup create --force /backup/latest </dev/null >&2
   fresh=$(umask 077 && mktemp "$1.XXXXXX") || die "there is no place for $1."
-  with_volume backup /backup take_out latest >"$fresh" || {
+  if ! with_volume backup /backup take_out latest >"$fresh" || ! [ -s "$fresh" ]; then
     rm -f -- "$fresh"
     die "the backup could not be copied to $1; it is in the volume ${project}_backup."
-  }
+  fi
   mv -- "$fresh" "$1"
   printf '\nCopied to %s.\n' "$1" >&2
 }

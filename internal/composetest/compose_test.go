@@ -1,0 +1,228 @@
+package composetest
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/spiffe/spike/internal/doctest"
+)
+
+// TestCompose takes one cluster from nothing to its end.
+func TestCompose(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	for _, part := range []struct {
+		name string
+		run  func(*testing.T, *Stack)
+	}{
+		// It is the first, since its first command is the first that a reader runs.
+		{"the documentation", documentation},
+		{"up again", func(t *testing.T, s *Stack) {
+			contains(t, s.script(t, 0, "", "up").Stdout, "scripts/compose spike secret list")
+		}},
+		{"settings", settings},
+		{"walls", walls},
+		{"volumes", volumes},
+		{"roles", roles},
+		{"an empty volume", emptyVolume},
+		{"docker-compose by itself, and another Workload API", byItself},
+		{"the end", end},
+	} {
+		if !t.Run(part.name, func(t *testing.T) { part.run(t, s) }) {
+			return // what comes then depends on it
+		}
+	}
+}
+
+// documentation runs every command that pages have for a cluster in containers.
+func documentation(t *testing.T, s *Stack) {
+	pages := []string{"README.md"}
+	must(t, filepath.WalkDir(filepath.Join(s.root, "docs"), func(name string, _ fs.DirEntry, err error) error {
+		// The pages of the command line are made from it.
+		if err != nil || filepath.Ext(name) != ".md" || filepath.Base(filepath.Dir(name)) == "cli" {
+			return err
+		}
+		page, err := filepath.Rel(s.root, name)
+		pages = append(pages, page)
+		return err
+	}))
+	plain := strings.NewReplacer(s.project, "spike", ":"+itoa(s.port), ":8553", s.root, "/home/you/spike").Replace
+	ran := 0
+	for _, page := range pages {
+		content, err := os.ReadFile(filepath.Join(s.root, page))
+		must(t, err)
+		has, err := doctest.Has(string(content), doctest.Compose)
+		must(t, err)
+		if !has {
+			continue
+		}
+		ran++
+		must(t, doctest.Run(doctest.Page{
+			Name: page, Text: string(content), Kind: doctest.Compose, Folder: t.TempDir(), Plain: plain,
+			Bash: func(script string) (int, string, error) {
+				r, err := s.Run(t.Context(), nil, "/bin/bash", "-eu", script)
+				return r.Code, r.Stderr, err
+			},
+		}))
+	}
+	if ran < 2 {
+		t.Errorf("%d pages have commands for a cluster in containers", ran)
+	}
+}
+
+// roles are really apart: each has a user of its own, and does nothing of the others'.
+func roles(t *testing.T, s *Stack) {
+	const denied = 4
+	for _, test := range []struct {
+		code int
+		args []string
+	}{
+		{0, []string{"superuser", "secret", "list"}},
+		{denied, []string{"superuser", "operator", "recover", "--dir", "/backup/set"}},
+		{denied, []string{"superuser", "operator", "restore"}},
+		{0, []string{"recover", "operator", "recover", "--dir", "/recovery/again"}},
+		{denied, []string{"recover", "secret", "list"}},
+		{denied, []string{"recover", "operator", "restore"}},
+		{denied, []string{"restore", "operator", "status"}},
+		{denied, []string{"restore", "operator", "recover"}},
+		{denied, []string{"shop-web", "secret", "list"}},
+		{denied, []string{"shop-web", "operator", "status"}},
+	} {
+		s.script(t, test.code, "", append([]string{"run"}, test.args...)...)
+	}
+}
+
+// emptyVolume: beside Keepers that hold shares, nothing makes a new cluster out of it.
+func emptyVolume(t *testing.T, s *Stack) {
+	file := filepath.Join(t.TempDir(), "backup")
+	s.script(t, 0, "", "backup", file)
+	before := s.script(t, 0, "", "spike", "secret", "list").Stdout
+	s.docker(t, "rm", "-f", s.container(t, "nexus"))
+	s.docker(t, "volume", "rm", s.Name("data"))
+
+	contains(t, s.script(t, 1, "", "up", "--no-build").Stderr, "its data is missing")
+	contains(t, s.script(t, 1, "", "up", "--no-build", "--new").Stderr, "A Keeper holds a share already")
+	contains(t, s.script(t, 0, "", "spike", "operator", "status").Stdout, "uninitialized")
+	// What docker-compose itself would run, again and again.
+	init := s.container(t, "init")
+	s.docker(t, "start", init)
+	if code := s.docker(t, "wait", init); code == "0" {
+		t.Error("init has made a cluster beside Keepers that hold shares")
+	}
+
+	s.script(t, 0, "", "load", file)
+	contains(t, s.script(t, 0, "", "up", "--no-build").Stdout, "Read the secret demo/hello, which was there")
+	if after := s.script(t, 0, "", "spike", "secret", "list").Stdout; after != before {
+		t.Errorf("loaded from the backup there are\n%s\nand there were\n%s", after, before)
+	}
+}
+
+// end: it asks, and nothing is left.
+func end(t *testing.T, s *Stack) {
+	said := s.script(t, 1, "yes\n", "down", "--destroy")
+	contains(t, said.Stdout, s.Name("data")+": every secret")
+	contains(t, said.Stderr, "nothing was destroyed")
+	s.docker(t, "volume", "inspect", s.Name("data"))
+	if running := s.docker(t, "inspect", "-f", "{{.State.Running}}", s.container(t, "nexus")); running != "true" {
+		t.Error("Nexus does not run any more")
+	}
+	s.script(t, 0, s.project+"\n", "down", "--destroy")
+	left, err := s.Left(t.Context())
+	must(t, err)
+	if len(left) > 0 {
+		t.Errorf("there is left: %q", left)
+	}
+}
+
+// byItself runs a new cluster without scripts/compose, which finds it well afterwards.
+// Its Workload API is served by a program of the host, at another address, as
+// docs/guide/spire.md has it for SPIRE's agent: nothing in the cluster knows the
+// difference. And a program of the host uses the published port.
+func byItself(t *testing.T, s *Stack) {
+	s.tool(t, "down", "-v")
+	// Where users that own nothing can look into it.
+	folder, err := os.MkdirTemp("", "spike-agent-")
+	must(t, err, os.Chmod(folder, 0o755))
+	t.Cleanup(func() { must(t, os.RemoveAll(folder)) })
+	socket := filepath.Join(folder, "api.sock")
+	provider := exec.CommandContext(t.Context(), filepath.Join(s.root, "bin", "identity"), "run",
+		"--entries", filepath.Join(s.root, "config", "identity", "compose.yaml"), "--socket", socket)
+	must(t, provider.Start())
+	t.Cleanup(func() { _ = provider.Wait() }) // it ends with the test's context
+
+	override := s.override(t, folder)
+	s.more = []string{"SPIKE_COMPOSE_OVERRIDE=" + override}
+	defer func() { s.more = nil }()
+	for range 2 {
+		s.tool(t, "-f", "docker-compose.yaml", "-f", override, "up", "-d")
+		init := s.container(t, "init")
+		if code := s.docker(t, "wait", init); code != "0" {
+			t.Fatalf("init ended with %s:\n%s", code, s.docker(t, "logs", init))
+		}
+	}
+	contains(t, s.script(t, 0, "", "up", "--no-build").Stdout, "Wrote the secret demo/hello")
+
+	program := exec.CommandContext(t.Context(), filepath.Join(s.root, "bin", "spike"), "secret", "get", "demo/hello", "greeting")
+	program.Env = []string{"SPIFFE_ENDPOINT_SOCKET=unix://" + socket, "SPIKE_NEXUS_API_URL=https://127.0.0.1:" + itoa(s.port)}
+	program.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: Superuser, Gid: Superuser}}
+	// The checkout is in a folder that this user cannot look into.
+	opened, err := os.Open(program.Path)
+	must(t, err)
+	program.ExtraFiles, program.Path, program.Dir = []*os.File{opened}, "/proc/self/fd/3", "/"
+	output, err := program.CombinedOutput()
+	must(t, opened.Close())
+	if err != nil || string(output) != "Hello from SPIKE" {
+		t.Errorf("a program of the host: %v\n%s", err, output)
+	}
+}
+
+// override is the file of docs/guide/spire.md that puts an agent's folder in place.
+func (s *Stack) override(t *testing.T, folder string) string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(s.root, "docs", "guide", "spire.md"))
+	must(t, err)
+	_, block, _ := strings.Cut(string(page), "```yaml\n")
+	block, _, found := strings.Cut(block, "```\n")
+	const agents = "/run/spire/agent-sockets"
+	if !found || !strings.Contains(block, agents) {
+		t.Fatal("the page has no such file")
+	}
+	name := filepath.Join(t.TempDir(), "override.yaml")
+	must(t, os.WriteFile(name, []byte(strings.ReplaceAll(block, agents, folder)), 0o600))
+	return name
+}
+
+// tool runs Compose itself, whichever there is.
+func (s *Stack) tool(t *testing.T, args ...string) {
+	t.Helper()
+	command := []string{"docker", "compose"}
+	if r, err := s.Run(t.Context(), nil, "docker", "compose", "version"); err != nil || r.Code != 0 {
+		command = []string{"docker-compose"}
+	}
+	_, err := s.must(t.Context(), nil, command[0], append(command[1:], args...)...)
+	must(t, err)
+}
+
+// TestDrills holds them all, as scripts/drill does.
+func TestDrills(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(checkout, "scripts", "drill"), "--compose", "--secrets", "30")
+	var stderr bytes.Buffer
+	cmd.Dir, cmd.Stderr = checkout, &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out, stderr.String())
+	}
+	t.Logf("\n%s", out)
+	// The secret of scripts/compose is there as well.
+	if lines := regexp.MustCompile(`(?m)^.*? {2,}PASS +\d+\.\d+ s +31$`).FindAll(out, -1); len(lines) != 6 {
+		t.Errorf("%d of 6 drills have a line with a PASS", len(lines))
+	}
+}

@@ -1,0 +1,249 @@
+package composetest
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// inspected is what the engine says of a container.
+type inspected struct {
+	State struct {
+		Pid    int
+		Health struct{ Status string }
+	}
+	Image  string
+	Config struct{ User string }
+	Mounts []struct {
+		Name, Destination string
+		RW                bool
+	}
+	NetworkSettings struct{ Networks map[string]any }
+	HostConfig      struct {
+		ReadonlyRootfs, Privileged, PublishAllPorts bool
+		CapAdd, CapDrop, SecurityOpt, Devices       []string
+		Memory, MemorySwap, PidsLimit               int64
+		Ulimits                                     []struct {
+			Name       string
+			Soft, Hard int64
+		}
+		IpcMode, PidMode, UTSMode, UsernsMode, CgroupnsMode, NetworkMode string
+		PortBindings                                                     map[string][]struct{ HostIP, HostPort string }
+	}
+}
+
+// wanted is what each service is to be, beside what is the same for all.
+type wanted struct {
+	uid      int
+	program  string
+	networks []string
+	volumes  []string // those that it may write to have a * at their end
+	server   bool
+}
+
+func services() map[string]wanted {
+	pilot := func(uid int, volumes ...string) wanted {
+		return wanted{uid, "spike", []string{"access"}, append(volumes, "workload-api"), false}
+	}
+	list := map[string]wanted{
+		"identity":  {Identity, "identity", []string{"none"}, []string{"workload-api*"}, true},
+		"nexus":     {Nexus, "nexus", []string{"access", "control", "publish"}, []string{"data*", "workload-api"}, true},
+		"init":      pilot(Init),
+		"superuser": pilot(Superuser, "backup*"),
+		"recover":   pilot(Recover, "recovery*"),
+		"restore":   pilot(Restore),
+		"shop-web":  pilot(Workload),
+	}
+	for i := range 3 {
+		list[fmt.Sprintf("keeper-%d", i+1)] = wanted{Keeper + i + 1, "keeper", []string{"control"}, []string{"workload-api"}, true}
+	}
+	return list
+}
+
+// settings looks at every container: what the engine was told, and what the kernel
+// says of those that run.
+func settings(t *testing.T, s *Stack) {
+	uids := map[string]string{}
+	for service, want := range services() {
+		t.Run(service, func(t *testing.T) {
+			id := s.inspectable(t, service)
+			var list []inspected
+			must(t, json.Unmarshal([]byte(s.docker(t, "inspect", id)), &list))
+			is := list[0]
+			if other, taken := uids[is.Config.User]; taken {
+				t.Errorf("it runs as %s, as %s does", is.Config.User, other)
+			}
+			uids[is.Config.User] = service
+			s.hardened(t, &is, service, want)
+			if want.server {
+				if is.State.Health.Status != "healthy" {
+					t.Errorf("it is %s", is.State.Health.Status)
+				}
+				held(t, is.State.Pid, want.uid)
+			}
+			s.oneProgram(t, is.Image, want.program)
+		})
+	}
+	s.published(t)
+}
+
+// inspectable returns a service's container. Those that are no servers are gone when
+// their work is done, so one is kept for this.
+func (s *Stack) inspectable(t *testing.T, service string) string {
+	t.Helper()
+	if services()[service].server {
+		return s.container(t, service)
+	}
+	name := s.project + "-kept-" + service
+	s.tool(t, "run", "--no-deps", "-T", "--name", name, service, "--help")
+	t.Cleanup(func() { // the test's own context has ended then
+		_, err := s.Docker(context.WithoutCancel(t.Context()), "rm", name)
+		must(t, err)
+	})
+	return name
+}
+
+func (s *Stack) hardened(t *testing.T, is *inspected, service string, want wanted) {
+	t.Helper()
+	h := &is.HostConfig
+	var volumes []string
+	for _, m := range is.Mounts {
+		name := strings.TrimPrefix(m.Name, s.Name(""))
+		if m.RW {
+			name += "*"
+		}
+		volumes = append(volumes, name)
+	}
+	slices.Sort(volumes)
+	var networks []string
+	for name := range maps.Keys(is.NetworkSettings.Networks) {
+		networks = append(networks, strings.TrimPrefix(name, s.Name("")))
+	}
+	slices.Sort(networks)
+	ports := "map[]"
+	if service == "nexus" {
+		ports = fmt.Sprintf("map[8553/tcp:[{127.0.0.1 %d}]]", s.port)
+	}
+	for _, c := range []struct {
+		what      string
+		got, want any
+	}{
+		{"user", is.Config.User, fmt.Sprintf("%d:%d", want.uid, want.uid)},
+		{"read-only root", h.ReadonlyRootfs, true},
+		{"privileged", h.Privileged, false},
+		{"capabilities dropped", h.CapDrop, []string{"ALL"}},
+		{"capabilities added", len(h.CapAdd), 0},
+		{"devices", len(h.Devices), 0},
+		{"security options", h.SecurityOpt, []string{"no-new-privileges:true"}},
+		{"IPC", h.IpcMode, "none"},
+		{"PID namespace of others", h.PidMode, ""},
+		{"UTS namespace of others", h.UTSMode, ""},
+		{"swap beyond memory", h.MemorySwap - h.Memory, 0},
+		{"volumes", volumes, want.volumes},
+		{"networks", networks, want.networks},
+		{"ports published", h.PortBindings, ports},
+		{"all ports published", h.PublishAllPorts, false},
+	} {
+		if fmt.Sprint(c.got) != fmt.Sprint(c.want) {
+			t.Errorf("%s: %v, and is to be %v", c.what, c.got, c.want)
+		}
+	}
+	if h.Memory <= 0 || h.PidsLimit <= 0 {
+		t.Errorf("the limits are %d bytes of memory and %d processes", h.Memory, h.PidsLimit)
+	}
+	core := slices.IndexFunc(h.Ulimits, func(u struct {
+		Name       string
+		Soft, Hard int64
+	}) bool {
+		return u.Name == "core" && u.Soft == 0 && u.Hard == 0
+	})
+	if core < 0 {
+		t.Errorf("core files are not forbidden: %v", h.Ulimits)
+	}
+}
+
+// held is what the kernel says of a process: whatever the engine was told, it counts.
+func held(t *testing.T, pid, uid int) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	must(t, err)
+	words := strings.Join(strings.Fields(string(status)), " ")
+	for _, want := range []string{
+		fmt.Sprintf("Uid: %d %d %d %d Gid: %d %d %d %d", uid, uid, uid, uid, uid, uid, uid, uid),
+		"CapInh: 0000000000000000 CapPrm: 0000000000000000 CapEff: 0000000000000000 CapBnd: 0000000000000000 CapAmb: 0000000000000000",
+		"NoNewPrivs: 1", "Seccomp: 2",
+	} {
+		contains(t, words, want)
+	}
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+	must(t, err)
+	contains(t, strings.Join(strings.Fields(string(limits)), " "), "Max core file size 0 0 bytes")
+}
+
+// oneProgram looks into an image: one program, without rights that its owner lends,
+// and no more than 20 MB.
+func (s *Stack) oneProgram(t *testing.T, image, program string) {
+	t.Helper()
+	size, err := strconv.Atoi(s.docker(t, "image", "inspect", "-f", "{{.Size}}", image))
+	must(t, err)
+	if size >= 20_000_000 {
+		t.Errorf("the image has %d bytes", size)
+	}
+	id := s.docker(t, "create", "--label", "com.docker.compose.project="+s.project, image)
+	defer s.docker(t, "rm", id)
+	r, err := s.Run(t.Context(), nil, "docker", "export", id)
+	must(t, err)
+	var programs []string
+	for archive := tar.NewReader(bytes.NewReader([]byte(r.Stdout))); ; {
+		h, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		must(t, err)
+		// Empty ones are where the engine mounts files of its own.
+		if h.Typeflag == tar.TypeReg && h.Size > 0 && h.Mode&0o111 != 0 {
+			programs = append(programs, h.Name)
+		}
+		if h.Mode&0o6000 != 0 {
+			t.Errorf("%s is setuid or setgid", h.Name)
+		}
+	}
+	if !slices.Equal(programs, []string{program}) {
+		t.Errorf("the image has the programs %q", programs)
+	}
+}
+
+// published tries Nexus's port at every address of this machine.
+func (s *Stack) published(t *testing.T) {
+	t.Helper()
+	addresses, err := net.InterfaceAddrs()
+	must(t, err)
+	for _, a := range addresses {
+		network, ok := a.(*net.IPNet)
+		if !ok || network.IP.IsLinkLocalUnicast() {
+			continue
+		}
+		conn, err := net.Dial("tcp", net.JoinHostPort(network.IP.String(), itoa(s.port)))
+		if err == nil {
+			err = errors.Join(conn.Close(), errReached)
+		}
+		if reached := errors.Is(err, errReached); reached != network.IP.Equal(net.IPv4(127, 0, 0, 1)) {
+			t.Errorf("at %s the port is reached: %v", network.IP, reached)
+		}
+	}
+}
+
+var errReached = errors.New("reached")
