@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 // the chair, and a set on one screen is what splitting the key was to avoid.
 func (a *app) operatorRecover() *cobra.Command {
 	var dir string
+	var outs []string
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "recover",
@@ -29,15 +31,28 @@ The folder must be new, empty, or, with --force, have an older set and nothing
 else. The whole set is written, or nothing changes. What was left beside the folder
 when this was cut off before, is named and left alone.
 
+With --out, once for each shard, each goes to a file of its own, such as on a medium
+of its own; --force replaces such files. All are looked at before Nexus is asked, and
+if one cannot be written, none is.
+
 It needs an identity with the role recover.`,
+		Example: `  spike operator recover
+  spike operator recover --out /mnt/alice/shard.txt --out /mnt/bob/shard.txt --out /mnt/carol/shard.txt`,
 		Args:              none(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.recover(cmd, dir, force)
+			if len(outs) == 0 {
+				return a.recover(cmd, dir, force)
+			}
+			if cmd.Flags().Changed("dir") {
+				return usage(cmd, "--dir is for a folder with all of them, and --out for a file each: use one of the two.")
+			}
+			return a.recoverOut(cmd.Context(), outs, force)
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "the `FOLDER` (default SPIKE_PILOT_RECOVERY_DIR, or ~/.spike/recover)")
-	cmd.Flags().BoolVar(&force, "force", false, "replace an older set that is in the folder")
+	cmd.Flags().StringArrayVar(&outs, "out", nil, "a `FILE` for one shard, in the order of their indexes; once for each")
+	cmd.Flags().BoolVar(&force, "force", false, "replace an older set that is in the folder, or older files")
 	completeWith(cmd, "dir", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return nil, cobra.ShellCompDirectiveFilterDirs
 	})
@@ -60,27 +75,48 @@ func (a *app) recover(cmd *cobra.Command, dir string, force bool) error {
 	if err := paper.CheckFolder(dir, force); err != nil {
 		return explainPaper(err)
 	}
-	s, err := a.connect(ctx, role.Recover, false)
+	set, err := a.fetchSet(ctx)
 	if err != nil {
 		return err
+	}
+	defer set.Wipe()
+	files, unsettled := paper.Write(dir, set, force)
+	if files == nil {
+		return explainPaper(unsettled)
+	}
+	err = a.printFiles(files)
+	// The files are there whether or not their names could be printed, so how to keep
+	// them is told in any case.
+	a.tellWritten(set, `  - Give each file to a different person, and have it kept offline: printed, or
+    on a medium of its own.
+  - Then delete the files here: shred -u `+render.ShellWord(dir)+"/shard-*.txt")
+	if unsettled != nil {
+		return explainUnsettled(unsettled)
+	}
+	return despite("The recovery shards were written.", err)
+}
+
+// fetchSet takes the shards out of Nexus. The caller wipes them.
+func (a *app) fetchSet(ctx context.Context) (*paper.Set, error) {
+	s, err := a.connect(ctx, role.Recover, false)
+	if err != nil {
+		return nil, err
 	}
 	defer s.Close()
 	res, err := s.OperatorRecover(ctx)
 	if err != nil {
-		return s.explain(ctx, "No recovery shards were written.", err)
+		return nil, s.explain(ctx, "No recovery shards were written.", err)
 	}
 	// Names from the wire go into files that people open, so they are cleaned as well.
-	set := paper.Set{
+	// The set shares its map with the answer, so both are wiped.
+	return &paper.Set{
 		Cluster: render.Clean(res.Cluster), KeyID: render.Clean(res.KeyID),
 		Threshold: res.Threshold, Made: time.Now(), Shards: res.Shards,
-	}
-	// The set shares its map with the answer, so both are wiped.
-	defer set.Wipe()
-	files, unsettled := paper.Write(dir, &set, force)
-	if files == nil {
-		return explainPaper(unsettled)
-	}
-	err = a.print(func(w io.Writer) error {
+	}, nil
+}
+
+func (a *app) printFiles(files []string) error {
+	return a.print(func(w io.Writer) error {
 		for _, file := range files {
 			if _, err := fmt.Fprintln(w, file); err != nil {
 				return err
@@ -88,8 +124,10 @@ func (a *app) recover(cmd *cobra.Command, dir string, force bool) error {
 		}
 		return nil
 	})
-	// The files are there whether or not their names could be printed, so how to keep
-	// them is told in any case.
+}
+
+// tellWritten says what a set is worth, and how it is kept.
+func (a *app) tellWritten(set *paper.Set, keep string) {
 	needed := "As many as the cluster's threshold"
 	if set.Threshold > 0 {
 		needed = fmt.Sprintf("Any %d", set.Threshold)
@@ -98,15 +136,9 @@ func (a *app) recover(cmd *cobra.Command, dir string, force bool) error {
 Wrote %s of the cluster %s, key %s.
 %s of them, together with the cluster's data, are every secret in it.
 
-  - Give each file to a different person, and have it kept offline: printed, or
-    on a medium of its own.
-  - Then delete the files here: shred -u %s
+%s
   - To bring the cluster back, each holder runs: spike operator restore`,
-		render.Count(len(files), "recovery shard"), set.Cluster, set.KeyID, needed, render.ShellWord(dir)+"/shard-*.txt")
-	if unsettled != nil {
-		return explainUnsettled(unsettled)
-	}
-	return despite("The recovery shards were written.", err)
+		render.Count(len(set.Shards), "recovery shard"), set.Cluster, set.KeyID, needed, keep)
 }
 
 // warnLeft names what runs have left behind that were cut off. It is told first, as
