@@ -40,7 +40,9 @@ type world struct {
 	disk    *disk
 	nexus   *identitytest.Source
 	thresh  int
-	log     slog.Handler // of every Nexus
+	// patience is how long a Nexus waits for a Keeper's answer.
+	patience time.Duration
+	log      slog.Handler // of every Nexus
 }
 
 // disk outlives the Nexus that uses it.
@@ -53,7 +55,8 @@ func newWorld(t *testing.T, keepers, threshold int) *world {
 	td := []spiffeid.TrustDomain{spiffeid.RequireTrustDomainFromString("spike.ist")}
 	w := &world{
 		t: t, domain: identitytest.NewDomain(t, "spike.ist"), disk: &disk{memory.New()}, thresh: threshold,
-		roles: role.Domains{Trusted: td, Nexus: td, Keeper: td, Pilot: td}, log: slog.DiscardHandler,
+		patience: 2 * time.Second,
+		roles:    role.Domains{Trusted: td, Nexus: td, Keeper: td, Pilot: td}, log: slog.DiscardHandler,
 	}
 	w.nexus = w.domain.Source("/spike/nexus")
 	for range keepers {
@@ -182,7 +185,7 @@ func (w *world) startWith(d vault.Store, hosts []*keeperHost) *node {
 		func(id spiffeid.ID) bool { return w.roles.Of(id) == role.Keeper },
 		func(address string) { m.Ended(address) })
 	newKeeper := func(u *url.URL) *keeper.Client {
-		return keeper.NewClient(keeper.ClientConfig{URL: u, HTTP: client, Timeout: 2 * time.Second})
+		return keeper.NewClient(keeper.ClientConfig{URL: u, HTTP: client, Timeout: w.patience})
 	}
 	var clients []*keeper.Client
 	for _, k := range hosts {

@@ -47,6 +47,7 @@ func TestInitIsRefused(t *testing.T) {
 	w.keepers[2].down()
 	_, err := n.manager.Init(t.Context(), as(role.Superuser))
 	w.wantErr(err, api.ErrKeeperUnreachable)
+	w.nothingPending()
 	w.keepers[2].up()
 
 	for _, r := range []role.Role{role.Workload, role.Recover, role.Restore, role.Nexus, role.Keeper, role.Lite, role.None} {
@@ -62,6 +63,41 @@ func TestInitIsRefused(t *testing.T) {
 	w.wantErr(err, api.ErrAlreadyInitialized)
 	if w.keepers[0].held().Value != before {
 		t.Error("a refused init changed a share")
+	}
+}
+
+// nothingPending wants no Keeper that is up to have been given anything.
+func (w *world) nothingPending() {
+	w.t.Helper()
+	for i, k := range w.keepers {
+		if h, err := k.holder.Held(); err == nil && h.Pending != nil {
+			w.t.Errorf("Keeper %d was given a share", i+1)
+		}
+	}
+}
+
+// TestOneKeeperOfAnother: a single Keeper that a cluster relies on keeps a new one
+// from being made, and the others are not touched.
+func TestOneKeeperOfAnother(t *testing.T) {
+	other := newWorld(t, 3, 2)
+	o := other.start()
+	o.init()
+	for at := range 3 {
+		w := newWorld(t, 3, 2)
+		share := *other.keepers[0].held()
+		if err := w.keepers[at].holder.Contribute(&share, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.keepers[at].holder.Promote(share.Tag.KeyID, nil); err != nil {
+			t.Fatal(err)
+		}
+		n := w.start()
+		_, err := n.manager.Init(t.Context(), as(role.Superuser))
+		w.wantErr(err, api.ErrKeeperHoldsShare)
+		w.nothingPending()
+		if n.vault.State() != api.StateUninitialized {
+			t.Errorf("it is %s", n.vault.State())
+		}
 	}
 }
 

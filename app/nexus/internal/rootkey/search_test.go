@@ -3,11 +3,15 @@ package rootkey_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/bits"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,49 +150,87 @@ func faults(w *world) map[string]func(k *keeperHost, i int) {
 			answer(k, func(rw http.ResponseWriter) { _, _ = rw.Write([]byte("null")) })
 		},
 		"no share": func(k *keeperHost, _ int) { answer(k, func(rw http.ResponseWriter) { _, _ = rw.Write([]byte("{}")) }) },
+		"zero": func(k *keeperHost, i int) {
+			// No Keeper of ours would keep it, and so this one makes it up.
+			tag, err := json.Marshal(k.held().Tag)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			zeros := "[" + strings.Repeat("0,", 31) + "0]"
+			text := fmt.Sprintf(`{"instance":"i%d","shard":%s,"active":{"shard":%s,%s}`, i, zeros, zeros, tag[1:])
+			answer(k, func(rw http.ResponseWriter) { _, _ = io.WriteString(rw, text) })
+		},
 	}
 }
 
 // TestEveryFaultAtTwoOfFive: with 3 of 5 needed, two Keepers at fault change
-// nothing, and both are named.
+// nothing, whichever they are, and both are named.
 func TestEveryFaultAtTwoOfFive(t *testing.T) {
 	for name := range faults(nil) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, 5, 3)
-			n := w.start()
-			n.init()
-			n.put("p")
-			n.stop()
-			spoil := faults(w)[name]
-			for _, i := range []int{1, 3} {
-				spoil(w.keepers[i], i)
+		for first := range 5 {
+			t.Run(fmt.Sprintf("%s/%d", name, first+1), func(t *testing.T) {
+				t.Parallel()
+				faultAt(t, name, first, (first+2)%5)
+			})
+		}
+	}
+}
+
+func faultAt(t *testing.T, name string, bad ...int) {
+	w := newWorld(t, 5, 3)
+	n := w.start()
+	n.init()
+	n.put("p")
+	n.stop()
+	spoil := faults(w)[name]
+	for _, i := range bad {
+		spoil(w.keepers[i], i)
+	}
+	n = w.start()
+	n.opens()
+	n.has("p")
+	if name == "empty" {
+		return // it was filled before anybody could look
+	}
+	if name == "another's share" {
+		// That share's tag has our signing key, so it is put right.
+		w.eventually("the Keepers are put right", func() bool { return *n.status().Spare == 2 })
+		return
+	}
+	for i, k := range n.status().Keepers {
+		wrong := k.Holds != api.HoldsShare
+		switch {
+		case slices.Contains(bad, i):
+			if !wrong || name != "404" && k.Detail == "" {
+				t.Errorf("Keeper %d is not named: %+v", i+1, k)
 			}
-			n = w.start()
-			began := time.Now()
-			n.opens()
-			t.Logf("open after %v", time.Since(began))
-			n.has("p")
-			if name == "empty" {
-				return // it was filled before anybody could look
-			}
-			if name == "another's share" {
-				// That share's tag has our signing key, so it is put right.
-				w.eventually("the Keepers are put right", func() bool { return *n.status().Spare == 2 })
-				return
-			}
-			for i, k := range n.status().Keepers {
-				wrong := k.Holds != api.HoldsShare
-				switch {
-				case i == 1 || i == 3:
-					if !wrong || name != "404" && k.Detail == "" {
-						t.Errorf("Keeper %d is not named: %+v", i+1, k)
-					}
-				case wrong:
-					t.Errorf("Keeper %d is named: %+v", i+1, k)
+		case wrong:
+			t.Errorf("Keeper %d is named: %+v", i+1, k)
+		}
+	}
+}
+
+// TestNobodyWaitsForAHungKeeper: two of five hang or drip, for as long as anybody
+// would wait for them. Nexus opens all the same, and they are still at it.
+func TestNobodyWaitsForAHungKeeper(t *testing.T) {
+	for _, name := range []string{"hangs", "drips"} {
+		for first := range 5 {
+			t.Run(fmt.Sprintf("%s/%d", name, first+1), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, 5, 3)
+				n := w.start()
+				n.init()
+				n.put("p")
+				n.stop()
+				w.patience = time.Minute
+				for _, i := range []int{first, (first + 1) % 5} {
+					faults(w)[name](w.keepers[i], i)
 				}
-			}
-		})
+				n = w.start()
+				n.opens()
+				n.has("p")
+			})
+		}
 	}
 }
 
@@ -209,6 +251,37 @@ func TestEveryFaultAtThreeOfFive(t *testing.T) {
 			w.start().staysLocked(300 * time.Millisecond)
 		})
 	}
+}
+
+// TestOneKeeperUnderTwoNames: all Keepers have other names than the store knows, and
+// one has two. Its share counts once, and the next one is waited for.
+func TestOneKeeperUnderTwoNames(t *testing.T) {
+	w := newWorld(t, 3, 2)
+	n := w.start()
+	n.init()
+	n.put("p")
+	n.stop()
+	_, port, _ := strings.Cut(w.keepers[0].address, ":")
+	once, twice := &keeperHost{address: "localhost:" + port}, &keeperHost{address: "LOCALHOST:" + port}
+	_, port, _ = strings.Cut(w.keepers[1].address, ":")
+	other := &keeperHost{address: "localhost:" + port}
+	var asked atomic.Int32
+	w.keepers[0].misbehave(func(http.ResponseWriter, *http.Request) bool {
+		asked.Add(1)
+		return false
+	})
+	// The other one answers when the first has answered under both names.
+	w.keepers[1].misbehave(func(_ http.ResponseWriter, r *http.Request) bool {
+		for asked.Load() < 2 {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(50 * time.Millisecond)
+		return false
+	})
+	w.patience = time.Minute
+	n = w.startWith(w.disk, []*keeperHost{once, twice, other})
+	n.opens()
+	n.has("p")
 }
 
 func TestReorderedPeersChangeNothing(t *testing.T) {
