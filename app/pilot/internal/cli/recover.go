@@ -37,7 +37,7 @@ if one cannot be written, none is.
 
 It needs an identity with the role recover.`,
 		Example: `  spike operator recover
-  spike operator recover --out /mnt/alice/shard.txt --out /mnt/bob/shard.txt --out /mnt/carol/shard.txt`,
+  spike operator recover --out /mnt/a/1.txt --out /mnt/b/2.txt --out /mnt/c/3.txt`,
 		Args:              none(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
