@@ -97,6 +97,15 @@ func settings(t *testing.T, s *Stack) {
 			s.oneProgram(t, is.Image, want.program)
 		})
 	}
+	for network, want := range map[string]string{
+		"control": "true ", "access": "true ", "publish": "false false",
+	} {
+		is := s.docker(t, "network", "inspect", "-f",
+			`{{.Internal}} {{index .Options "com.docker.network.bridge.enable_ip_masquerade"}}`, s.Name(network))
+		if is != strings.TrimSpace(want) {
+			t.Errorf("the network %s: internal, and translated: %q, and is to be %q", network, is, want)
+		}
+	}
 	s.published(t)
 }
 
