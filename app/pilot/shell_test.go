@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,6 +63,10 @@ func write(t *testing.T, file, content string) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	// A child that is forked meanwhile would have the file open until it runs another
+	// program, and until then nobody can run what is in it.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(file, []byte(content), 0o700); err != nil {
 		t.Fatal(err)
 	}
