@@ -235,8 +235,9 @@ func TestTheOldOneWaitsForItsHeir(t *testing.T) {
 			var promoted atomic.Bool
 			var tried atomic.Int32
 			fresh.misbehave(func(rw http.ResponseWriter, r *http.Request) bool {
-				if strings.HasSuffix(r.URL.Path, "/promote") {
-					promoted.Store(true)
+				if strings.HasSuffix(r.URL.Path, "/promote") && promoted.CompareAndSwap(false, true) {
+					// A look that was let through before must not find the share active.
+					time.Sleep(500 * time.Millisecond)
 				}
 				if !promoted.Load() || !strings.HasSuffix(r.URL.Path, route) {
 					return false
