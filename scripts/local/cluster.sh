@@ -4,8 +4,10 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 
 # pilot runs the command line as this cluster's.
+# (The port without a command substitution: bash may misread its own traps when a
+# signal comes in the midst of one.)
 pilot() {
-  env "${common[@]}" SPIKE_NEXUS_API_URL="https://127.0.0.1:$(port_of nexus)" "$bin/spike" "$@"
+  env "${common[@]}" SPIKE_NEXUS_API_URL="https://127.0.0.1:${ports%% *}" "$bin/spike" "$@"
 }
 
 # field takes a text field from what "operator status -o json" printed.
