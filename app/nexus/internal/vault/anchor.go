@@ -45,8 +45,7 @@ func anchorOf(keys *seal.Keyring, s *stateRecord) (keeper.Anchor, error) {
 // compare returns the rollback that an anchor shows, or nil. An anchor that is
 // not signed by this root key shows nothing: anyone could have made it.
 func compare(keys *seal.Keyring, s *stateRecord, a *keeper.Anchor) (*Rollback, error) {
-	if a.Cluster != keys.Cluster().String() || len(a.Signature) != ed25519.SignatureSize ||
-		!ed25519.Verify(keys.PublicKey(), keeper.AnchorMessage(*a), a.Signature) {
+	if !signed(keys, a) {
 		return nil, nil
 	}
 	own := keeper.Anchor{Epoch: s.epoch, Sequence: s.sequence}
@@ -63,6 +62,11 @@ func compare(keys *seal.Keyring, s *stateRecord, a *keeper.Anchor) (*Rollback, e
 		}
 	}
 	return &Rollback{s.epoch, s.sequence, a.Epoch, a.Sequence}, nil
+}
+
+func signed(keys *seal.Keyring, a *keeper.Anchor) bool {
+	return a.Cluster == keys.Cluster().String() && len(a.Signature) == ed25519.SignatureSize &&
+		ed25519.Verify(keys.PublicKey(), keeper.AnchorMessage(*a), a.Signature)
 }
 
 // worst returns the rollback that the highest of several anchors shows, or nil.
@@ -112,23 +116,44 @@ func (v *Vault) Rollback() *Rollback {
 	return v.rollback
 }
 
-// CheckAnchor compares an anchor that a Keeper holds with an open store, and
-// stops serving when the store is behind it.
+// CheckAnchor compares an anchor that a Keeper holds with the store. It stops
+// serving when an open store is behind it, and when the store is behind already and
+// this Keeper knows of more, that is what is lost.
 func (v *Vault) CheckAnchor(a *keeper.Anchor) {
-	s, keys := v.current.Load(), v.keyring()
-	if s == nil || keys == nil {
+	keys := v.keyring()
+	if keys == nil || !signed(keys, a) {
 		return
 	}
-	r, err := compare(keys, &s.state, a)
-	if err != nil || r == nil {
-		return
+	var r *Rollback
+	if s := v.current.Load(); s != nil {
+		var err error
+		if r, err = compare(keys, &s.state, a); err != nil || r == nil {
+			return
+		}
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.state == api.StateOpen {
-		v.setBehindLocked(r)
-		v.current.Store(nil)
+	switch v.state {
+	case api.StateOpen:
+		if r != nil {
+			v.setBehindLocked(r)
+			v.current.Store(nil)
+		}
+	case api.StateBehind:
+		v.raiseLocked(a)
 	}
+}
+
+// raiseLocked keeps the highest of what Keepers were told: those that answered first
+// may not have known all that was lost.
+func (v *Vault) raiseLocked(a *keeper.Anchor) {
+	before := v.rollback
+	told := keeper.Anchor{Epoch: before.ToldEpoch, Sequence: before.ToldSequence}
+	if told.Compare(a) >= 0 {
+		return
+	}
+	v.rollback = &Rollback{before.Epoch, before.Sequence, a.Epoch, a.Sequence}
+	v.log.Error("the store is further behind than was known: another Keeper was told more", "detail", v.rollback.String())
 }
 
 func (v *Vault) setBehindLocked(r *Rollback) {
@@ -155,7 +180,7 @@ func (v *Vault) acceptRollback(ctx context.Context, r *request, sequence uint64)
 		return nil, api.ErrNotBehind
 	}
 	err := v.change(ctx, r, 0, func(t *tx) error {
-		if t.state.sequence != sequence || v.Rollback() == nil {
+		if lost = v.Rollback(); t.state.sequence != sequence || lost == nil {
 			return fmt.Errorf("%w: the store is at commit %d", api.ErrVersionConflict, t.state.sequence)
 		}
 		t.state.epoch = max(t.state.epoch, lost.ToldEpoch) + 1

@@ -150,3 +150,31 @@ func TestAnchorSeenLater(t *testing.T) {
 	f.vault.CheckAnchor(&anchors[2])
 	f.wantGet("a", 0, "v1")
 }
+
+// TestKeepersThatKnowMore: they answer one after the other, and while the store is
+// behind each that knows more counts. A new epoch is above all of them.
+func TestKeepersThatKnowMore(t *testing.T) {
+	f, anchors := rolledBack(t)
+	f.unlockWith(anchors[1])
+	told := func(want uint64) {
+		t.Helper()
+		if r := f.vault.Rollback(); r == nil || r.Sequence != 2 || r.ToldSequence != want {
+			t.Fatalf("got %+v, want %d", r, want)
+		}
+	}
+	told(3)
+	forged := anchors[2]
+	forged.Sequence = 1000
+	f.vault.CheckAnchor(&forged)
+	told(3)
+	f.vault.CheckAnchor(&anchors[2])
+	told(4)
+	f.vault.CheckAnchor(&anchors[1])
+	told(4)
+	lost, err := f.vault.AcceptRollback(t.Context(), admin, 2)
+	if err != nil || lost.ToldSequence != 4 {
+		t.Errorf("accepted: %+v, %v", lost, err)
+	}
+	f.vault.CheckAnchor(&anchors[2])
+	f.wantGet("a", 0, "v1")
+}
