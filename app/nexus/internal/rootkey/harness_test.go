@@ -43,6 +43,7 @@ type world struct {
 	// patience is how long a Nexus waits for a Keeper's answer.
 	patience time.Duration
 	log      slog.Handler // of every Nexus
+	audit    vault.Auditor
 }
 
 // disk outlives the Nexus that uses it.
@@ -57,6 +58,7 @@ func newWorld(t *testing.T, keepers, threshold int) *world {
 		t: t, domain: identitytest.NewDomain(t, "spike.ist"), disk: &disk{memory.New()}, thresh: threshold,
 		patience: 2 * time.Second,
 		roles:    role.Domains{Trusted: td, Nexus: td, Keeper: td, Pilot: td}, log: slog.DiscardHandler,
+		audit: func(context.Context, vault.Entry) error { return nil },
 	}
 	w.nexus = w.domain.Source("/spike/nexus")
 	for range keepers {
@@ -175,7 +177,7 @@ func (w *world) startWith(d vault.Store, hosts []*keeperHost) *node {
 	w.t.Helper()
 	v, err := vault.New(w.t.Context(), vault.Config{
 		Store: d, Log: slog.New(slog.DiscardHandler),
-		Audit: func(context.Context, vault.Entry) error { return nil },
+		Audit: w.audit,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -28,7 +28,8 @@ const (
 func (m *Manager) Recover(ctx context.Context, caller vault.Caller) (api.OperatorRecoverResponse, error) {
 	// A backend without a root key to give says so, and not that it will have one.
 	if m.config.HasRootKey && m.vault.State() != api.StateOpen {
-		return api.OperatorRecoverResponse{}, api.ErrNotReady
+		// The answer is the same for everyone; who tried to take the shards out is not.
+		return api.OperatorRecoverResponse{}, m.vault.Refuse(ctx, caller, vault.OpOperatorRecover, api.ErrNotReady)
 	}
 	r, err := m.vault.Begin(ctx, caller, vault.OpOperatorRecover)
 	if err != nil {
@@ -75,6 +76,7 @@ type collection struct {
 	shares []shamir.Share
 	tries  []time.Time // that were refused, within the last minute
 	expiry *time.Timer
+	added  int // how many shares were, ever
 	// A complete set is not in shares any more while it opens the vault, which can
 	// take a while: opening is closed when that has ended, and tried is its size.
 	opening chan struct{}
@@ -250,8 +252,20 @@ func (c *collection) addLocked(req *api.OperatorRestoreRequest) error {
 	if c.expiry != nil {
 		c.expiry.Stop()
 	}
-	c.expiry = time.AfterFunc(restoreLife, c.drop)
+	c.added++
+	last := c.added
+	c.expiry = time.AfterFunc(restoreLife, func() { c.expire(last) })
 	return nil
+}
+
+// expire drops what was collected unless another share came after the one that was
+// added as number last: a timer that has fired may wait for the lock meanwhile.
+func (c *collection) expire(last int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.added == last {
+		c.dropLocked()
+	}
 }
 
 func (c *collection) progressLocked(h *vault.Header) api.OperatorRestoreResponse {

@@ -2,6 +2,7 @@ package rootkey_test
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -174,6 +175,35 @@ func TestWhoMayRecoverAndRestore(t *testing.T) {
 				t.Errorf("%s got shards", r)
 			}
 		}
+	}
+}
+
+// TestRecoverWhileLockedIsAudited: the answer is the same for all, and whoever tried
+// to take the shards out is in the audit log.
+func TestRecoverWhileLockedIsAudited(t *testing.T) {
+	w, n, _, _ := lost(t, 3, 2)
+	n.stop()
+	var lines []vault.Entry
+	w.audit = func(_ context.Context, e vault.Entry) error {
+		lines = append(lines, e)
+		return nil
+	}
+	n = w.start()
+	for _, r := range []role.Role{role.Recover, role.Workload} {
+		lines = nil
+		_, err := n.manager.Recover(t.Context(), as(r))
+		w.wantErr(err, api.ErrNotReady)
+		if len(lines) != 1 || lines[0].Operation != vault.OpOperatorRecover || lines[0].Caller != as(r).ID ||
+			lines[0].Allowed != (r == role.Recover) || lines[0].Result != "state_not_ready" {
+			t.Errorf("%s: audited as %+v", r, lines)
+		}
+	}
+	w.audit = func(context.Context, vault.Entry) error { return errors.New("no room") }
+	n.stop()
+	n = w.start()
+	_, err := n.manager.Recover(t.Context(), as(role.Recover))
+	if err == nil || errors.Is(err, api.ErrNotReady) {
+		t.Errorf("without an audit line: %v", err)
 	}
 }
 

@@ -93,6 +93,14 @@ func (v *Vault) Begin(ctx context.Context, caller Caller, op Operation) (*Reques
 	return r, nil
 }
 
+// Refuse ends an operation that is refused whoever asks, with why. Its line says who
+// did, and whether he had the right to.
+func (v *Vault) Refuse(ctx context.Context, caller Caller, op Operation, why error) error {
+	r := &request{vault: v, caller: caller, op: op}
+	r.decide(nil)
+	return r.done(ctx, why)
+}
+
 // Done audits the outcome and returns the error to answer with.
 func (r *Request) Done(ctx context.Context, err error) error { return r.r.done(ctx, err) }
 
