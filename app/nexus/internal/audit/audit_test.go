@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -134,5 +135,123 @@ func TestATornLineTakesNoOtherWithIt(t *testing.T) {
 	lines := strings.Split(strings.TrimSuffix(w.String(), "\n"), "\n")
 	if len(lines) != 3 || json.Valid([]byte(lines[0])) || !json.Valid([]byte(lines[1])) || !json.Valid([]byte(lines[2])) {
 		t.Errorf("got %q", lines)
+	}
+}
+
+// held is a writer whose first call lasts until it is let go; after that, it takes
+// room bytes.
+type held struct {
+	tight
+	calls   int
+	entered chan struct{}
+	letGo   chan struct{}
+}
+
+func (w *held) Write(b []byte) (int, error) {
+	w.calls++
+	if w.calls == 1 {
+		close(w.entered)
+		<-w.letGo
+		return w.Buffer.Write(b)
+	}
+	return w.tight.Write(b)
+}
+
+// together writes one line, and while that is under way so many others, each with a
+// path of as many letters. It returns how those ended.
+func together(t *testing.T, w *held, others int) (errs []error) {
+	t.Helper()
+	w.entered, w.letGo = make(chan struct{}), make(chan struct{})
+	log := audit.New(w)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := log.Write(t.Context(), vault.Entry{Caller: "first"}); err != nil {
+			t.Error(err)
+		}
+	})
+	<-w.entered
+	errs = make([]error, others)
+	for i := range others {
+		wg.Go(func() { errs[i] = log.Write(t.Context(), vault.Entry{Path: "a"}) })
+	}
+	for log.Gathered() < others {
+		time.Sleep(time.Millisecond)
+	}
+	close(w.letGo)
+	wg.Wait()
+	return errs
+}
+
+func TestThoseWhoComeTogetherShareACall(t *testing.T) {
+	w := &held{tight: tight{room: 1 << 20}}
+	for _, err := range together(t, w, 20) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if lines := bytes.Count(w.Bytes(), []byte("}\n")); w.calls != 2 || lines != 21 {
+		t.Errorf("%d calls for %d lines", w.calls, lines)
+	}
+}
+
+// TestWhoseLineIsNotWhole has room for three lines and a half: each caller is told
+// of its own.
+func TestWhoseLineIsNotWhole(t *testing.T) {
+	var one bytes.Buffer
+	if err := audit.New(&one).Write(t.Context(), vault.Entry{Path: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	w := &held{tight: tight{room: one.Len() * 7 / 2}}
+	failed := 0
+	for _, err := range together(t, w, 10) {
+		if err != nil {
+			failed++
+		}
+	}
+	if failed != 7 {
+		t.Errorf("%d of 10 callers were told that their line is not whole, want 7", failed)
+	}
+}
+
+// TestManyAtOnce has callers that nothing holds up: no line is lost, torn or mixed
+// with another.
+func TestManyAtOnce(t *testing.T) {
+	var b bytes.Buffer
+	log := audit.New(&b)
+	const callers, each = 8, 200
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			for i := range each {
+				if err := log.Write(t.Context(), vault.Entry{Path: strings.Repeat("p", i), Version: 1 + c*each + i}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	seen := map[int]bool{}
+	for text := range strings.Lines(b.String()) {
+		var l line
+		if err := json.Unmarshal([]byte(text), &l); err != nil || len(l.Path) != (l.Version-1)%each {
+			t.Fatalf("%q: %v", text, err)
+		}
+		seen[l.Version] = true
+	}
+	if len(seen) != callers*each {
+		t.Errorf("%d lines, want %d", len(seen), callers*each)
+	}
+}
+
+func TestTimes(t *testing.T) {
+	at := time.Date(2026, 12, 31, 23, 59, 59, 0, time.UTC)
+	var list []time.Time
+	var want string
+	for _, d := range []time.Duration{0, 1, 10, 123_456_789, 120 * time.Millisecond, 999_999_999, time.Second, 0, 24 * time.Hour} {
+		list = append(list, at.Add(d).In(time.FixedZone("east", 3600)))
+		want += at.Add(d).Format(time.RFC3339Nano) + "\n"
+	}
+	if got := audit.Times(list...); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
