@@ -121,6 +121,34 @@ func TestForkedStore(t *testing.T) {
 	}
 }
 
+// TestOperatorsAreAuditedInAnyState: what they are refused for want of a root key is
+// in the audit log, too.
+func TestOperatorsAreAuditedInAnyState(t *testing.T) {
+	f := newFixture(t)
+	f.restart()
+	for op, do := range map[vault.Operation]func(vault.Caller) error{
+		"operator.backup": func(c vault.Caller) error {
+			_, err := f.vault.Backup(t.Context(), c)
+			return err
+		},
+		"operator.keeper": func(c vault.Caller) error {
+			_, err := f.vault.ReplaceKeepers(t.Context(), c, map[int]string{1: "https://x"}, nil)
+			return err
+		},
+	} {
+		for _, c := range []vault.Caller{admin, visitor} {
+			f.trail.take()
+			if err := do(c); !errors.Is(err, api.ErrNotReady) {
+				t.Errorf("%s: got %v", op, err)
+			}
+			lines := f.trail.take()
+			if len(lines) != 1 || lines[0].Operation != op || lines[0].Allowed != (c.Role == admin.Role) || lines[0].Result != "state_not_ready" {
+				t.Errorf("%s: audited as %+v", op, lines)
+			}
+		}
+	}
+}
+
 func TestAnchorsThatShowNothing(t *testing.T) {
 	f, anchors := rolledBack(t)
 	_, foreign := rolledBack(t)

@@ -23,7 +23,7 @@ type Backup struct {
 // api.ErrNoRootKeyBackend for a store that cannot be copied, and api.ErrNoRoom
 // when there is no room for a copy.
 func (v *Vault) Backup(ctx context.Context, caller Caller) (*Backup, error) {
-	r, _, err := v.begin(ctx, caller, decision.OperatorBackup, "", 0)
+	r, err := v.beginOperator(ctx, caller, decision.OperatorBackup)
 	if err != nil {
 		return nil, err
 	}

@@ -119,6 +119,16 @@ func (v *Vault) begin(ctx context.Context, caller Caller, op Operation, path str
 	return r, s, nil
 }
 
+// beginOperator is begin for what operators ask of an open vault. It leaves a line
+// also when the vault is not open.
+func (v *Vault) beginOperator(ctx context.Context, caller Caller, op Operation) (*request, error) {
+	r, _, err := v.begin(ctx, caller, op, "", 0)
+	if errors.Is(err, api.ErrNotReady) {
+		return nil, v.Refuse(ctx, caller, op, err)
+	}
+	return r, err
+}
+
 // allow decides, under the policies of the snapshot that the request is answered
 // from. It audits a refusal; whoever is let through must call done.
 func (r *request) allow(ctx context.Context, s *snapshot) error {

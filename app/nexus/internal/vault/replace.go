@@ -16,7 +16,7 @@ import (
 // for an index that there is not or a URL that would stand there twice.
 func (v *Vault) ReplaceKeepers(ctx context.Context, caller Caller, urls map[int]string,
 	ready func(index int, url string) error) (*Header, error) {
-	r, _, err := v.begin(ctx, caller, decision.OperatorKeeper, "", 0)
+	r, err := v.beginOperator(ctx, caller, decision.OperatorKeeper)
 	if err != nil {
 		return nil, err
 	}
