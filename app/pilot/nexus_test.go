@@ -207,7 +207,10 @@ func (w *world) status() api.OperatorStatusResponse {
 	if w.state == api.StateLocked {
 		res.Reason = "1 of the 3 Keepers has its share, and 2 are needed"
 		res.Keepers[1].Holds = api.HoldsNothing
-		res.Collected = len(w.collected)
+		res.Collected, res.Mismatch = len(w.collected), w.mismatch
+		if w.mismatch {
+			res.Reason = "enough shares were found, but together they do not make the root key"
+		}
 		short := -1
 		res.Spare = &short
 		return res
@@ -255,6 +258,10 @@ func (w *world) restore(r *http.Request) (any, error) {
 	}
 	w.collected[req.ID] = true
 	n := len(w.collected)
+	if w.mismatch && n >= threshold {
+		clear(w.collected)
+		return nil, api.ErrStoreMismatch
+	}
 	restored := n >= threshold
 	if restored {
 		w.state = api.StateOpen

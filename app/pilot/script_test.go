@@ -79,7 +79,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 // nexus open|locked|uninitialized|failed|hangs puts Nexus into a state; nexus stop,
 // start and impostor do what they say; nexus answers NAME gives every call but
 // status that answer; nexus outdated is locked over an older store, which shows once
-// it is restored; nexus fails NAME cannot write that policy.
+// it is restored; nexus mismatched is locked over a store that no shares open; nexus fails NAME cannot write that policy.
 func nexus(ts *testscript.TestScript, _ bool, args []string) {
 	w := in(ts)
 	switch args[0] {
@@ -93,6 +93,11 @@ func nexus(ts *testscript.TestScript, _ bool, args []string) {
 	case "outdated":
 		w.mu.Lock()
 		w.state, w.outdated, w.answer = api.StateLocked, true, nil
+		clear(w.collected)
+		w.mu.Unlock()
+	case "mismatched":
+		w.mu.Lock()
+		w.state, w.mismatch, w.answer = api.StateLocked, true, nil
 		clear(w.collected)
 		w.mu.Unlock()
 	case "fails":

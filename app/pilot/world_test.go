@@ -50,6 +50,7 @@ type world struct {
 	writes     int
 	collected  map[int]bool
 	outdated   bool // the store is behind, which shows once it is restored
+	mismatch   bool // shares and store do not belong together
 	requests   int
 	nexus      *mtls.Server
 	served     chan error

@@ -17,7 +17,7 @@ func TestErrorsCrossTheWire(t *testing.T) {
 	for _, err := range []error{
 		api.ErrBadRequest, api.ErrUnauthorized, api.ErrNotFound, api.ErrInternal, api.ErrNotReady,
 		api.ErrVersionConflict, api.ErrAlreadyInitialized, api.ErrUninitialized, api.ErrNotBehind, api.ErrKeeperHoldsShare,
-		api.ErrKeeperUnreachable, api.ErrShardCorrupt, api.ErrShardForeign, api.ErrShardStale,
+		api.ErrKeeperUnreachable, api.ErrShardCorrupt, api.ErrShardForeign, api.ErrShardStale, api.ErrStoreMismatch,
 		api.ErrShardDuplicate, api.ErrTooManyAttempts, api.ErrNoRootKeyBackend,
 	} {
 		status, code := api.Wire(fmt.Errorf("deep inside: %w", err))

@@ -31,8 +31,11 @@ var (
 	ErrShardDuplicate     = errors.New("the shard was given before")
 	ErrTooManyAttempts    = errors.New("too many attempts")
 	ErrNoRootKeyBackend   = errors.New("this backend has no root key to manage")
-	ErrBackupInvalid      = errors.New("not a whole backup")
-	ErrNoRoom             = errors.New("no room on the disk")
+	// ErrStoreMismatch: shares that are each as the store's header says do not make
+	// its root key. No single share is at fault.
+	ErrStoreMismatch = errors.New("the store's header and the shares do not belong together")
+	ErrBackupInvalid = errors.New("not a whole backup")
+	ErrNoRoom        = errors.New("no room on the disk")
 )
 
 // wire is the one table between errors, statuses and codes. The order matters
@@ -53,6 +56,7 @@ var wire = [...]struct {
 	{ErrShardDuplicate, http.StatusBadRequest, "shard_duplicate"},
 	{ErrTooManyAttempts, http.StatusBadRequest, "too_many_attempts"},
 	{ErrNoRootKeyBackend, http.StatusBadRequest, "backend_has_no_root_key"},
+	{ErrStoreMismatch, http.StatusConflict, "store_mismatch"},
 	{ErrBackupInvalid, http.StatusBadRequest, "backup_invalid"},
 	{ErrNoRoom, http.StatusConflict, "no_room"},
 	{ErrVersionConflict, http.StatusConflict, "entity_version_invalid"},

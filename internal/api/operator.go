@@ -77,6 +77,9 @@ type OperatorStatusResponse struct {
 	Sequence int64 `json:"sequence,omitempty"`
 	// Behind says, in the state "behind", what a Keeper was told of this store.
 	Behind *OperatorRollback `json:"behind,omitempty"`
+	// Mismatch says, while Nexus is locked, that enough shares were found and do not
+	// make the root key that the store wants: its header was changed.
+	Mismatch bool `json:"mismatch,omitempty"`
 	// Collected is how many recovery shards were fed in while locked.
 	Collected int       `json:"collected,omitempty"`
 	Started   time.Time `json:"started,omitzero"`

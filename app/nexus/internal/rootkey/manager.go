@@ -60,6 +60,8 @@ type Manager struct {
 	seen    map[string]sighting      // by Keeper's URL: as it was last seen
 	told    map[string]keeper.Anchor // by Keeper's URL: the anchor that it was last seen to hold
 	retired []*retired               // Keepers that were replaced and are to be erased
+	// mismatch: enough shares that fit the header did not make the store's root key.
+	mismatch bool
 }
 
 // New returns a manager that does nothing in the background until Run.

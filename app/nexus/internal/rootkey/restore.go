@@ -2,7 +2,6 @@ package rootkey
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -182,11 +181,7 @@ func (m *Manager) restoreShard(ctx context.Context, req *api.OperatorRestoreRequ
 	}
 	// Status, which says how many are collected, does not wait for a store to load.
 	defer m.restore.tryEnded(shares)
-	err = m.unlock(ctx, h, shares)
-	if errors.Is(err, vault.ErrWrongKey) {
-		return res, fmt.Errorf("%w: %w", api.ErrShardCorrupt, err)
-	}
-	if err != nil {
+	if err := m.unlock(ctx, h, shares); err != nil {
 		return res, err
 	}
 	behind := m.vault.State() == api.StateBehind

@@ -127,16 +127,39 @@ func (m *Manager) fetch(ctx context.Context, h *vault.Header, index int, k *keep
 	return shamir.Share{Index: index, Value: value}
 }
 
-// unlock combines shares that were checked, and opens the vault with the result.
+// unlock combines shares that were checked, and opens the vault with the result. It
+// returns api.ErrStoreMismatch when that is not the store's root key: each share is as
+// the header says, so it is the header that was changed.
 func (m *Manager) unlock(ctx context.Context, h *vault.Header, shares []shamir.Share) error {
 	s, err := shamir.Combine(h.Threshold, shares)
+	if err == nil {
+		defer s.Destroy()
+		err = m.vault.Unlock(ctx, s, m.anchors())
+	}
+	if errors.Is(err, shamir.ErrUnusable) || errors.Is(err, vault.ErrWrongKey) {
+		m.noteMismatch(err)
+		return fmt.Errorf("%w: %w", api.ErrStoreMismatch, err)
+	}
 	if err != nil {
-		return fmt.Errorf("combine shares: %w", err)
+		return fmt.Errorf("open with the shares: %w", err)
 	}
-	defer s.Destroy()
-	err = m.vault.Unlock(ctx, s, m.anchors())
-	if errors.Is(err, vault.ErrWrongKey) {
-		m.log.Error("shares that match their digests do not make the root key; the header is damaged", "error", err)
+	return nil
+}
+
+// noteMismatch keeps that for status, and logs it once: the search goes on, since
+// other shares may do where a digest in the header was changed.
+func (m *Manager) noteMismatch(err error) {
+	m.mu.Lock()
+	known := m.mismatch
+	m.mismatch = true
+	m.mu.Unlock()
+	if !known {
+		m.log.Error("locked: "+mismatchReason, "error", err)
 	}
-	return err
+}
+
+func (m *Manager) mismatched() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mismatch
 }

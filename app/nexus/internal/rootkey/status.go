@@ -27,6 +27,7 @@ func (m *Manager) status(ctx context.Context) api.OperatorStatusResponse {
 		State: m.vault.State(), Backend: m.config.Backend, Keepers: keepers,
 		Collected: m.restore.size(), Started: m.started.UTC(), Version: m.config.Version,
 	}
+	res.Mismatch = res.State == api.StateLocked && m.mismatched()
 	holding := 0
 	for _, k := range keepers {
 		if k.Holds == api.HoldsShare || k.Holds == api.HoldsPending {
@@ -37,7 +38,8 @@ func (m *Manager) status(ctx context.Context) api.OperatorStatusResponse {
 	if h != nil {
 		res.Cluster, res.KeyID = h.Cluster.String(), h.KeyID.String()
 		res.Threshold, res.Shards = h.Threshold, len(h.Paper)
-		if m.config.HasRootKey {
+		// No number of Keepers helps a store whose header was changed.
+		if m.config.HasRootKey && !res.Mismatch {
 			spare := holding - h.Threshold
 			res.Spare = &spare
 		}
@@ -102,11 +104,20 @@ func (m *Manager) lookAtAll(ctx context.Context) []api.KeeperStatus {
 	return list
 }
 
+// mismatchReason is for a locked Nexus that has found enough shares.
+const mismatchReason = "enough shares were found, each as the store says it must be, but together they do not make " +
+	"the root key that it wants: the store's header was changed. Nexus does not open by itself. " +
+	"No share is to blame: keep the Keepers running, and put a backup in the store's place: " +
+	"docs/runbook/everything-lost.md"
+
 func (m *Manager) reason(state string, holding int, h *vault.Header) string {
 	switch state {
 	case api.StateUninitialized:
 		return "there is no cluster in the data folder yet"
 	case api.StateLocked:
+		if m.mismatched() {
+			return mismatchReason
+		}
 		if elsewhere := m.elsewhere(h); elsewhere != "" {
 			return elsewhere
 		}

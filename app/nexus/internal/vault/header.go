@@ -94,7 +94,7 @@ func (h *Header) validate() error {
 	if len(h.Keepers) > shamir.MaxShares || len(h.Paper) > shamir.MaxShares {
 		return errors.New("it has too many shares")
 	}
-	if h.Threshold < 0 || h.Threshold > len(h.Keepers) || h.Threshold > len(h.Paper) {
+	if h.Threshold < 0 || h.Threshold == 0 && len(h.Keepers)+len(h.Paper) > 0 || h.Threshold > len(h.Keepers) || h.Threshold > len(h.Paper) {
 		return fmt.Errorf("threshold %d with %d Keepers and %d recovery shards",
 			h.Threshold, len(h.Keepers), len(h.Paper))
 	}

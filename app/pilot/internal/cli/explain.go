@@ -198,6 +198,9 @@ func situation(status *api.OperatorStatusResponse) (why string, next []string) {
 			"Only to make a new cluster: spike operator init",
 		}
 	case api.StateLocked:
+		if status.Mismatch {
+			return joined("Nexus is locked, and neither Keepers nor recovery shards open it.", why), []string{otherStore}
+		}
 		return joined("Nexus is locked.", why, keeperSummary(status)), unlock(status)
 	case api.StateOpen:
 		return "Nexus has become ready meanwhile.", []string{"Try again."}
@@ -214,6 +217,9 @@ func situation(status *api.OperatorStatusResponse) (why string, next []string) {
 	}
 	return joined(fmt.Sprintf("Nexus is in the state %q.", status.State), why), []string{"More: spike operator status"}
 }
+
+// otherStore is the way out where the header of a store was changed.
+const otherStore = "Keep the Keepers running, and put a backup in the store's place: docs/runbook/everything-lost.md"
 
 // keeperSummary counts the Keepers that answer. What they hold is in the reason
 // that Nexus gives.

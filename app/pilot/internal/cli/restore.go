@@ -234,6 +234,12 @@ func (s *session) explainRestore(ctx context.Context, given *paper.Shard, err er
 		f.Code = Conflict
 		f.Why = "The same shard was fed in before; each counts once."
 		f.Next = []string{"Another holder's shard is needed."}
+	// It is no shard's fault, and more of them do not help.
+	case errors.Is(err, api.ErrStoreMismatch):
+		f.Code = Conflict
+		f.What = fmt.Sprintf("Shard %d (from %s) completes the set, but the set does not open this store.", given.Index, given.From)
+		f.Why = "Each shard is the one that was handed out. The header of Nexus's store was changed, so that they do not make the root key that it wants."
+		f.Next = []string{"No shard is to blame, and all are still good: keep them.", otherStore}
 	// Not a word about the shard: Nexus did not look at it.
 	case errors.Is(err, api.ErrTooManyAttempts):
 		f.What = strings.Replace(f.What, "was refused", "was not looked at", 1)

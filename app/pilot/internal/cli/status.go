@@ -57,6 +57,8 @@ With -o json or yaml the answer is an object, without what Nexus does not know:
   sequence    the number of the last commit
   behind      of a store that was put back: epoch and sequence of the store, and
               toldEpoch and toldSequence, which a Keeper was told
+  mismatch    true when enough shares were found and do not open the store, whose
+              header was changed
   collected   how many recovery shards were fed in while locked
   started     when Nexus was started
   version     which build it is`,
