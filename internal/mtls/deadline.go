@@ -33,18 +33,29 @@ func (d *deadline) move(to time.Time) error {
 	return d.keepLocked()
 }
 
-// begin is called before the connection is used.
+// begin is called before the connection is used. One whose deadline has passed is not
+// used at all, and keeps what it has: an HTTP server that stops listening for a caller
+// who goes away sets a deadline in the past, and takes it away again.
 func (d *deadline) begin() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.dueLocked() && !d.want.IsZero() && !time.Now().Before(d.want) {
+		return os.ErrDeadlineExceeded
+	}
+	if err := d.keepLocked(); err != nil {
+		return err
+	}
 	d.users++
-	return d.keepLocked()
+	return nil
 }
+
+// dueLocked says whether the connection must be given another deadline.
+func (d *deadline) dueLocked() bool { return d.passed || before(d.want, d.kept) }
 
 // keepLocked has the connection keep a deadline that is not after the one that
 // counts.
 func (d *deadline) keepLocked() error {
-	if !d.passed && !before(d.want, d.kept) {
+	if !d.dueLocked() {
 		return nil
 	}
 	d.kept, d.passed = d.want, false
@@ -73,7 +84,6 @@ func before(a, b time.Time) bool {
 func (c *conn) Read(b []byte) (int, error) {
 	for {
 		if err := c.reading.begin(); err != nil {
-			c.reading.end(err)
 			return 0, err
 		}
 		n, err := c.Conn.Read(b)
@@ -87,7 +97,6 @@ func (c *conn) Read(b []byte) (int, error) {
 func (c *conn) Write(b []byte) (written int, err error) {
 	for {
 		if err := c.writing.begin(); err != nil {
-			c.writing.end(err)
 			return written, err
 		}
 		n, err := c.Conn.Write(b[written:])

@@ -181,7 +181,10 @@ func TestRequestsMoveNoDeadlines(t *testing.T) {
 			must(t, err, c.SetReadDeadline(time.Time{}), c.SetReadDeadline(time.Now().Add(10*time.Second)),
 				c.SetReadDeadline(time.Now().Add(30*time.Second)), c.SetWriteDeadline(time.Now().Add(time.Minute)))
 			_, err = c.Write(b)
-			must(t, err, c.SetReadDeadline(time.Unix(1, 0)), c.SetReadDeadline(time.Time{}))
+			// What listens for a caller that goes away may only begin when it is to end.
+			must(t, err, c.SetReadDeadline(time.Unix(1, 0)))
+			waits(t, 0, c.Read)
+			must(t, c.SetReadDeadline(time.Time{}))
 			time.Sleep(100 * time.Millisecond)
 		}
 		if counts.read > 1 || counts.write > 1 {
