@@ -1,7 +1,6 @@
 package mtls
 
 import (
-	"container/list"
 	"log/slog"
 	"net"
 	"net/http"
@@ -26,30 +25,30 @@ type connections struct {
 	log         *slog.Logger
 
 	mu       sync.Mutex
-	all      map[*conn]*place
-	fresh    list.List // of *conn without an account yet, oldest first
-	idle     list.List // of *conn that wait for a request, oldest first
+	count    int
+	fresh    queue // those without an account yet
+	idle     queue // those that wait for a request
 	accounts map[string]*account
 }
 
-// place is where a connection stands.
+// place is where a connection stands. Every request moves it, which must cost little.
 type place struct {
-	account *account      // nil until the first request
-	fresh   *list.Element // in connections.fresh
-	idle    *list.Element // in connections.idle
-	own     *list.Element // in account.idle
+	conn    *conn
+	account *account // nil until the first request
+	turn    link     // in connections.fresh or connections.idle
+	own     link     // in account.idle
 }
 
 type account struct {
 	name  string
 	count int
-	idle  list.List
+	idle  queue
 }
 
 func newConnections(config ServerConfig) *connections {
 	return &connections{
 		most: config.MaxConnections, share: max(config.MaxConnections/4, 1), account: config.Account, log: config.Log,
-		all: map[*conn]*place{}, accounts: map[string]*account{},
+		accounts: map[string]*account{},
 	}
 }
 
@@ -71,40 +70,44 @@ func (c *connections) move(conn *conn, state http.ConnState) (victim *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if state == http.StateNew {
-		if len(c.all) >= c.most {
+		if c.count >= c.most {
 			if victim = c.oldestLocked(); victim == nil {
 				return conn
 			}
-			c.removeLocked(victim)
+			c.removeLocked(victim.place)
 		}
-		c.all[conn] = &place{fresh: c.fresh.PushBack(conn)}
+		p := &place{conn: conn}
+		conn.place = p
+		c.count++
+		c.fresh.push(&p.turn, p)
 		return victim
 	}
-	p := c.all[conn]
+	p := conn.place
 	if p == nil {
 		return nil // closed for another, and about to find out
 	}
 	switch state {
 	case http.StateIdle:
 		if p.account != nil {
-			c.waitLocked(conn, p)
+			c.idle.push(&p.turn, p)
+			p.account.idle.push(&p.own, p)
 		}
 	case http.StateActive:
 		if p.account == nil {
-			return c.enterLocked(conn, p)
+			return c.enterLocked(p)
 		}
-		c.unlistLocked(p)
+		p.unlist()
 	case http.StateClosed, http.StateHijacked:
-		c.removeLocked(conn)
+		c.removeLocked(p)
 	}
 	return nil
 }
 
-// enterLocked counts conn, whose handshake is over, in its peer's account. The
-// victim is conn itself when the account has its share already and nothing idle to
-// give up.
-func (c *connections) enterLocked(conn *conn, p *place) (victim *conn) {
-	peer := conn.peer.Load()
+// enterLocked counts a connection, whose handshake is over, in its peer's account. The
+// victim is that connection itself when the account has its share already and nothing
+// idle to give up.
+func (c *connections) enterLocked(p *place) (victim *conn) {
+	peer := p.conn.peer.Load()
 	if peer == nil {
 		return nil
 	}
@@ -115,45 +118,26 @@ func (c *connections) enterLocked(conn *conn, p *place) (victim *conn) {
 		c.accounts[name] = a
 	}
 	if a.count >= c.share {
-		if victim = front(&a.idle); victim == nil {
-			conn.unwanted.Store(true)
-			c.removeLocked(conn)
+		if victim = a.idle.front(); victim == nil {
+			p.conn.unwanted.Store(true)
+			c.removeLocked(p)
 			c.log.Info("a connection was closed: its peer has its share of them, and none is idle", "peer", peer.id.String())
-			return conn
+			return p.conn
 		}
-		c.removeLocked(victim) // and a with it, if that was its last one
+		c.removeLocked(victim.place) // and a with it, if that was its last one
 		c.accounts[name] = a
 	}
 	a.count++
 	p.account = a
-	c.unlistLocked(p)
+	p.unlist()
 	return victim
 }
 
-// waitLocked lists a connection that waits for its next request.
-func (c *connections) waitLocked(conn *conn, p *place) {
-	c.unlistLocked(p)
-	p.idle, p.own = c.idle.PushBack(conn), p.account.idle.PushBack(conn)
-}
-
-func (c *connections) unlistLocked(p *place) {
-	if p.fresh != nil {
-		c.fresh.Remove(p.fresh)
-	}
-	if p.idle != nil {
-		c.idle.Remove(p.idle)
-	}
-	if p.own != nil {
-		p.account.idle.Remove(p.own)
-	}
-	p.fresh, p.idle, p.own = nil, nil, nil
-}
-
 // removeLocked takes a connection out of the books.
-func (c *connections) removeLocked(conn *conn) {
-	p := c.all[conn]
-	c.unlistLocked(p)
-	delete(c.all, conn)
+func (c *connections) removeLocked(p *place) {
+	p.unlist()
+	p.conn.place = nil
+	c.count--
 	if p.account == nil {
 		return
 	}
@@ -164,20 +148,14 @@ func (c *connections) removeLocked(conn *conn) {
 
 // oldestLocked returns the connection that should make room for a new one.
 func (c *connections) oldestLocked() *conn {
-	if victim := front(&c.idle); victim != nil && c.fresh.Len() <= c.most/2 {
+	if victim := c.idle.front(); victim != nil && c.fresh.len <= c.most/2 {
 		return victim
 	}
-	return front(&c.fresh)
+	return c.fresh.front()
 }
 
-func front(l *list.List) *conn {
-	e := l.Front()
-	if e == nil {
-		return nil
-	}
-	victim, ok := e.Value.(*conn)
-	if !ok {
-		panic("mtls: the list holds connections only")
-	}
-	return victim
+// unlist takes a connection out of the queues that it is in.
+func (p *place) unlist() {
+	p.turn.leave()
+	p.own.leave()
 }

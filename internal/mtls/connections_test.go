@@ -5,10 +5,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"pgregory.net/rapid"
 
 	"github.com/spiffe/spike/internal/identitytest"
 )
@@ -51,7 +53,56 @@ func TestEvictionDoesNotWait(t *testing.T) {
 	if _, err := victim.Read(make([]byte, 1)); err == nil {
 		t.Error("the connection in the way was not closed")
 	}
-	if len(open.all) != 0 || len(open.accounts) != 0 || open.idle.Len() != 0 || open.fresh.Len() != 0 {
+	if open.count != 0 || len(open.accounts) != 0 || open.idle.len != 0 || open.fresh.len != 0 {
 		t.Errorf("left in the books: %+v", open)
+	}
+}
+
+// TestQueue compares a queue with a slice, whatever comes and goes.
+func TestQueue(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var (
+			q     queue
+			want  []*place
+			known [6]place
+		)
+		for i := range known {
+			known[i].conn = &conn{}
+		}
+		for range rapid.IntRange(0, 40).Draw(t, "steps") {
+			p := &known[rapid.IntRange(0, len(known)-1).Draw(t, "which")]
+			want = slices.DeleteFunc(want, func(other *place) bool { return other == p })
+			if rapid.Bool().Draw(t, "comes") {
+				q.push(&p.turn, p)
+				want = append(want, p)
+			} else {
+				p.turn.leave()
+			}
+			var got []*place
+			for l := q.first; l != nil; l = l.next {
+				got = append(got, l.place)
+			}
+			if !slices.Equal(got, want) || q.len != len(want) {
+				t.Fatalf("%d in the queue, want %d", q.len, len(want))
+			}
+			if len(want) > 0 && (q.front() != want[0].conn || q.last.place != want[len(want)-1]) || len(want) == 0 && q.front() != nil {
+				t.Fatal("the queue's ends are not the oldest and the newest")
+			}
+		}
+	})
+}
+
+// TestARequestIsBookedWithoutAllocating, since each is booked twice.
+func TestARequestIsBookedWithoutAllocating(t *testing.T) {
+	open := newConnections(ServerConfig{MaxConnections: 8, Account: spiffeid.ID.String})
+	c, _, _ := pipe(t)
+	c.peer.Store(&peer{id: spiffeid.RequireFromString("spiffe://spike.ist/x")})
+	open.move(c, http.StateNew)
+	if n := testing.AllocsPerRun(100, func() {
+		open.move(c, http.StateActive)
+		open.move(c, http.StateIdle)
+	}); n != 0 {
+		t.Errorf("booking a request allocates %v times", n)
 	}
 }

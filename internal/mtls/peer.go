@@ -27,6 +27,7 @@ type conn struct {
 	// over is it known that the other end has its key.
 	peer     atomic.Pointer[peer]
 	unwanted atomic.Bool // closed for its peer's others
+	place    *place      // the books' part of it, by their mutex; nil when it is not in them
 
 	reading, writing deadline
 }
