@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -200,6 +201,9 @@ func (w *world) status() api.OperatorStatusResponse {
 		res.Reason = "there is no cluster in the data folder yet"
 		for i := range res.Keepers {
 			res.Keepers[i].Holds = api.HoldsNothing
+		}
+		if errors.Is(w.answer, api.ErrKeeperHoldsShare) {
+			res.Keepers[1].Holds, res.Keepers[1].Detail = api.HoldsForeign, "it holds an active share of cluster c-9"
 		}
 		return res
 	}

@@ -97,12 +97,20 @@ func (m *Manager) allEmpty(ctx context.Context) ([]string, error) {
 			return fmt.Errorf("%w: %w", api.ErrKeeperUnreachable, err)
 		}
 		if held.Active != nil {
-			return fmt.Errorf("%w: %s, of cluster %s", api.ErrKeeperHoldsShare, k.URL(), held.Active.Tag.Cluster)
+			return holdsAnother(k, &held)
 		}
 		instances[i] = held.Instance
 		return nil
 	})
 	return instances, err
+}
+
+// holdsAnother names a Keeper that says that it has a share of some cluster. That
+// nobody can check, and so it may be in the way for ever.
+func holdsAnother(k *keeper.Client, held *keeper.Held) error {
+	return fmt.Errorf("%w: %s says that it holds one of cluster %s; look at that process, and restart it if that cluster "+
+		"is no more; if it says so again, it is no Keeper to rely on: take it out of SPIKE_NEXUS_KEEPER_PEERS",
+		api.ErrKeeperHoldsShare, k.URL(), held.Active.Tag.Cluster)
 }
 
 // distribute gives every Keeper its share, pending, and reads each one back.

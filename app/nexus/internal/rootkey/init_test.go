@@ -101,6 +101,46 @@ func TestOneKeeperOfAnother(t *testing.T) {
 	}
 }
 
+// TestLyingKeeper: one that says, again and again, that it has another cluster's share
+// keeps a new one from being made. Whoever asks is told which, and what to do.
+func TestLyingKeeper(t *testing.T) {
+	other := newWorld(t, 3, 2)
+	o := other.start()
+	o.init()
+	w := newWorld(t, 3, 2)
+	lie := func() {
+		share := *other.keepers[0].held()
+		err := w.keepers[1].holder.Contribute(&share, nil)
+		if err == nil {
+			err = w.keepers[1].holder.Promote(share.Tag.KeyID, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := w.start()
+	for range 2 {
+		lie()
+		_, err := n.manager.Init(t.Context(), as(role.Superuser))
+		w.wantErr(err, api.ErrKeeperHoldsShare)
+		for _, word := range []string{w.keepers[1].address, "look at that process", "take it out of SPIKE_NEXUS_KEEPER_PEERS"} {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("%q is not in %v", word, err)
+			}
+		}
+		for _, i := range []int{0, 2} {
+			if strings.Contains(err.Error(), w.keepers[i].address) {
+				t.Errorf("an honest Keeper is named: %v", err)
+			}
+		}
+		w.keepers[1].down()
+		w.keepers[1].up()
+	}
+	n.stop()
+	lie()
+	w.startWith(w.disk, []*keeperHost{w.keepers[0], w.keepers[2]}).init()
+}
+
 // TestWrongVolume: an empty disk, mounted by mistake, does not become a new
 // cluster while Keepers hold the old one's shares.
 func TestWrongVolume(t *testing.T) {

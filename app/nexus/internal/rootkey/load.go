@@ -67,7 +67,7 @@ func (m *Manager) noneOfAnother(ctx context.Context, cluster string) error {
 		held, _, err := m.look(ctx, i+1, k)
 		defer held.Wipe()
 		if err == nil && held.Active != nil && held.Active.Tag.Cluster != cluster {
-			return fmt.Errorf("%w: %s, of cluster %s", api.ErrKeeperHoldsShare, k.URL(), held.Active.Tag.Cluster)
+			return holdsAnother(k, &held)
 		}
 		return nil
 	})

@@ -219,6 +219,7 @@ func (s *session) explainLoad(ctx context.Context, head *backup.Head, err error)
 		f.Next = []string{
 			"Do its Keepers belong to a cluster that lives? Then this Nexus needs others: SPIKE_NEXUS_KEEPER_PEERS",
 			"If that cluster is no more, restart those Keepers, which empties them, and run this again.",
+			lyingKeeper,
 		}
 	case errors.Is(err, api.ErrBackupInvalid):
 		f.Why = "The file is whole, but Nexus cannot read the store in it; its log says why."

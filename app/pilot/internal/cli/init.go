@@ -93,6 +93,7 @@ func (s *session) explainInit(ctx context.Context, err error) error {
 		f.Next = []string{
 			"If that cluster is the one you want: give Nexus its data folder again (SPIKE_NEXUS_DATA_DIR).",
 			"If it is gone for good: restart those Keepers, which makes them empty, and run this again.",
+			lyingKeeper,
 		}
 	case errors.Is(err, api.ErrKeeperUnreachable):
 		f.Code = NotReady
@@ -110,6 +111,10 @@ func (s *session) explainInit(ctx context.Context, err error) error {
 	}
 	return f
 }
+
+// lyingKeeper is for a Keeper that stands in the way by what it says of itself.
+const lyingKeeper = "If one holds a share again right after its restart, look at what runs there, or take it out of\n" +
+	"Nexus's SPIKE_NEXUS_KEEPER_PEERS: what a Keeper says that it holds, nobody can check."
 
 // keepersWhere lists, for an explanation, the Keepers for which is holds. When
 // Nexus cannot be asked, the explanation goes without.
