@@ -51,7 +51,7 @@ func (a *app) backupCreate() *cobra.Command {
 		Short: "Copy the store to a file, while Nexus serves",
 		Long: `Copy the store to FILE (mode 0600), as of one commit, while Nexus serves. The file
 is there whole and checked, or not at all. An older one is not replaced without
---force.
+--force. What was left beside it when this was killed before, is named and left alone.
 
 It needs an identity with the role superuser.` + backupAnswerHelp,
 		Example: `  spike operator backup create /mnt/backup/spike-monday`,
@@ -69,6 +69,9 @@ func (a *app) createBackup(ctx context.Context, name string, force bool, output 
 	const nothing = "No backup was made."
 	path, err := filepath.Abs(name)
 	if err != nil {
+		return fileTrouble(nothing, err)
+	}
+	if err := a.warnParts(path); err != nil {
 		return fileTrouble(nothing, err)
 	}
 	// Nexus is not asked for what there is no place for.

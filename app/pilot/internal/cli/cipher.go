@@ -108,6 +108,9 @@ func (a *app) runCipher(cmd *cobra.Command, d *direction, opt *cipherOptions) (e
 		if err != nil {
 			return fileTrouble(nothing, err)
 		}
+		if err := a.warnParts(path); err != nil {
+			return fileTrouble(nothing, err)
+		}
 		if file, err = newfile.Create(path, opt.force); err != nil {
 			return fileTrouble(nothing, err)
 		}

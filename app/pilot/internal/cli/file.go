@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -10,6 +11,44 @@ import (
 	"github.com/spiffe/spike/app/pilot/internal/newfile"
 	"github.com/spiffe/spike/app/pilot/internal/render"
 )
+
+// warnParts names what is left of files that were in the making when a run before was
+// killed. It may be one that is at work now, so that nothing is removed here.
+func (a *app) warnParts(paths ...string) error {
+	var all []string
+	for _, path := range paths {
+		files, err := newfile.Leftovers(path)
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			if !slices.Contains(all, file) {
+				all = append(all, file)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	var list, parts string
+	older := false
+	for _, file := range all {
+		list += "\n  " + render.Clean(file)
+		if strings.HasSuffix(file, newfile.Aside) {
+			older = true
+		} else {
+			parts += " " + render.ShellWord(file)
+		}
+	}
+	a.tell("Warning: when something was written here before, that was cut off. This was left:%s", list)
+	if parts != "" {
+		a.tell("If nothing else writes there now, remove it:\n  shred -u%s", parts)
+	}
+	if older {
+		a.tell("What ends in %s was in the place before: if nothing is there now, move it back.", newfile.Aside)
+	}
+	return nil
+}
 
 // fileTrouble explains what the system said of a file, in words that are for people
 // rather than for those who know its calls.

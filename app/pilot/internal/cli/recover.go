@@ -33,7 +33,7 @@ when this was cut off before, is named and left alone.
 
 With --out, once for each shard, each goes to a file of its own, such as on a medium
 of its own; --force replaces such files. All are looked at before Nexus is asked, and
-if one cannot be written, none is.
+if one cannot be written, none is. Here, too, what was left beside them is named.
 
 It needs an identity with the role recover.`,
 		Example: `  spike operator recover

@@ -17,6 +17,9 @@ func (a *app) recoverOut(ctx context.Context, outs []string, force bool) (err er
 			return explainOut(err)
 		}
 	}
+	if err := a.warnParts(outs...); err != nil {
+		return explainOut(err)
+	}
 	places, err := paper.Reserve(outs, force)
 	if err != nil {
 		return explainOut(err)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +18,9 @@ var ErrExists = errors.New("there is a file already")
 // ErrUnsettled means that the file has its name and is whole, and that a loss of
 // power could still take the name away.
 var ErrUnsettled = errors.New("the file is there, but its name may not be on disk yet")
+
+// partSuffix is the end of the name of a file in the making.
+const partSuffix = ".part"
 
 // File is a file in the making, beside the place that it is to take. Its maker
 // calls Abort in any case; after Commit that does nothing.
@@ -41,7 +45,7 @@ func Create(path string, replace bool) (*File, error) {
 		return nil, fmt.Errorf("%w: %s", ErrExists, path)
 	}
 	// Its mode is 0600, whatever the umask.
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.part")
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*"+partSuffix)
 	var made *fs.PathError
 	if errors.As(err, &made) {
 		// Its maker does not know of that name, and it is the folder that is not fit.
@@ -51,6 +55,34 @@ func Create(path string, replace bool) (*File, error) {
 		return nil, err
 	}
 	return &File{File: f, path: path, replace: replace}, nil
+}
+
+// Aside is the end of a name that the maker of several files gives to what was there
+// before, until all of them have their names.
+const Aside = ".older"
+
+// Aside returns that name.
+func (f *File) Aside() string { return f.Name() + Aside }
+
+// Leftovers returns what is beside path of files in the making: those of makers that
+// were killed, and of any that is at work now. A folder that cannot be looked into
+// has none that anybody could be told of.
+func Leftovers(path string) (files []string, err error) {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.ENOTDIR) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		random, begun := strings.CutPrefix(e.Name(), "."+filepath.Base(path)+".")
+		random, part := strings.CutSuffix(strings.TrimSuffix(random, Aside), partSuffix)
+		if begun && part && random != "" && strings.Trim(random, "0123456789") == "" && e.Type().IsRegular() {
+			files = append(files, filepath.Join(filepath.Dir(path), e.Name()))
+		}
+	}
+	return files, nil
 }
 
 // Commit makes what was written durable and gives it its name. After any error but

@@ -67,6 +67,36 @@ func TestWholeOrNotAtAll(t *testing.T) {
 	want(t, path, "three")
 }
 
+// TestLeftovers: what a maker that was killed has left is told from all else.
+func TestLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	if got, err := newfile.Leftovers(filepath.Join(dir, "no", "file")); len(got) != 0 || err != nil {
+		t.Errorf("in no folder: %q, %v", got, err)
+	}
+	f, err := newfile.Create(path, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Its maker is killed here; and a maker of several was, with an older file aside.
+	older := f.Aside()
+	for _, name := range []string{older, path, filepath.Join(dir, ".file.part"), filepath.Join(dir, ".file.x.part"), filepath.Join(dir, ".other.12.part")} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := newfile.Leftovers(path)
+	if err != nil || len(got) != 2 || got[0] != f.Name() || got[1] != older {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if err := f.Abort(); err != nil {
+		t.Error(err)
+	}
+	if got, err := newfile.Leftovers(path); err != nil || len(got) != 1 {
+		t.Errorf("after an end as it should be: %q, %v", got, err)
+	}
+}
+
 func TestNameTakenMeanwhile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	f, err := newfile.Create(path, false)

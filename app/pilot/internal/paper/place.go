@@ -127,14 +127,12 @@ func (all Places) Write(set *Set) (written bool, err error) {
 		if !p.moved {
 			continue
 		}
-		if err := os.Remove(p.aside()); err != nil {
-			unsettled = errors.Join(unsettled, fmt.Errorf("%w in %s: %w", ErrLeft, p.aside(), err))
+		if err := os.Remove(p.file.Aside()); err != nil {
+			unsettled = errors.Join(unsettled, fmt.Errorf("%w in %s: %w", ErrLeft, p.file.Aside(), err))
 		}
 	}
 	return true, unsettled
 }
-
-func (p *place) aside() string { return p.file.Name() + olderSuffix }
 
 // take moves an older file aside, which is still needed if another place fails, and
 // gives the new one its name.
@@ -148,7 +146,7 @@ func (p *place) take() error {
 		if !os.SameFile(p.older, now) {
 			return fmt.Errorf("%s was changed by another program, or is named twice", p.path)
 		}
-		if err := os.Rename(p.path, p.aside()); err != nil {
+		if err := os.Rename(p.path, p.file.Aside()); err != nil {
 			return err
 		}
 		p.moved = true
@@ -169,8 +167,8 @@ func (all Places) undo() error {
 			}
 		}
 		if p.moved {
-			if err := os.Rename(p.aside(), p.path); err != nil {
-				failed = errors.Join(failed, fmt.Errorf("%w in %s: %w", ErrLeft, p.aside(), err))
+			if err := os.Rename(p.file.Aside(), p.path); err != nil {
+				failed = errors.Join(failed, fmt.Errorf("%w in %s: %w", ErrLeft, p.file.Aside(), err))
 			}
 		}
 	}
