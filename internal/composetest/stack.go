@@ -155,13 +155,18 @@ func (s *Stack) Image(ctx context.Context, name, program string) (err error) {
 // Inside runs such an image's program as Pilot and workloads are run, as the user uid
 // in a network. Further options of docker run stand before the program's arguments.
 func (s *Stack) Inside(ctx context.Context, image string, uid int, network string, options []string, args ...string) (clustertest.Result, error) {
-	command := []string{
-		"run", "--rm", "--label", "com.docker.compose.project=" + s.project, "--user", fmt.Sprintf("%d:%d", uid, uid),
+	command := append(append([]string{"run", "--rm"}, s.inside(uid, network)...), options...)
+	return s.Run(ctx, nil, "docker", append(append(command, s.project+"/"+image), args...)...)
+}
+
+// inside is how docker-compose.yaml has Pilot and workloads run. A test compares.
+func (s *Stack) inside(uid int, network string) []string {
+	return []string{
+		"--label", "com.docker.compose.project=" + s.project, "--user", fmt.Sprintf("%d:%d", uid, uid),
 		"--network", network, "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true",
-		"--ulimit", "core=0", "--ipc", "none", "-v", s.Name("workload-api") + ":/workload-api:ro",
+		"--ulimit", "core=0", "--ulimit", "memlock=1048576", "--ulimit", "nofile=16384", "--ipc", "none",
+		"--memory", "128m", "--memory-swap", "128m", "--pids-limit", "64", "-v", s.Name("workload-api") + ":/workload-api:ro",
 	}
-	command = append(append(append(command, options...), s.project+"/"+image), args...)
-	return s.Run(ctx, nil, "docker", command...)
 }
 
 // Left lists what is there of the project: nothing, after its end.

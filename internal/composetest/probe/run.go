@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 )
 
@@ -20,6 +22,8 @@ const (
 	// dropped is how long a connection may take before its packets count as dropped.
 	// The kernel at the other end answers, however busy the machine is.
 	dropped = 5 * time.Second
+	// introduction is for programs that may not be who they should.
+	introduction = 20 * time.Second
 	// patience is for programs that do answer.
 	patience = time.Minute
 )
@@ -35,7 +39,7 @@ type attempt struct {
 // "ok" or why not. That one fails is no error.
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	known := map[string]func(context.Context, string) (string, error){
-		"dial": dial, "look-up": lookUp, "write": write, "read": read, "become": become, "mount": mount, "raw": raw, "ids": ids, "owner": owner,
+		"dial": dial, "meet": meet, "look-up": lookUp, "write": write, "read": read, "become": become, "mount": mount, "raw": raw, "ids": ids, "owner": owner,
 	}
 	var wg sync.WaitGroup
 	attempts := make([]attempt, len(args))
@@ -48,7 +52,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		}
 		// What waits for others waits together; the rest must not be disturbed by who
 		// this process has become.
-		if what == "dial" || what == "look-up" {
+		if what == "dial" || what == "meet" || what == "look-up" {
 			wg.Go(func() { a.make(ctx) })
 		}
 	}
@@ -80,6 +84,25 @@ func dial(ctx context.Context, address string) (string, error) {
 		return "", err
 	}
 	return "", conn.Close()
+}
+
+// meet says who is at an address. That somebody takes the connection would not do: there
+// are networks that take all of them.
+func meet(ctx context.Context, address string) (string, error) {
+	d := net.Dialer{Timeout: dropped}
+	plain, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, introduction)
+	defer cancel()
+	// Whoever it is may be somebody: it is only asked for its name.
+	conn := tls.Client(plain, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return "", errors.Join(err, plain.Close())
+	}
+	id, err := x509svid.IDFromCert(conn.ConnectionState().PeerCertificates[0])
+	return id.Path(), errors.Join(err, plain.Close())
 }
 
 func lookUp(ctx context.Context, name string) (string, error) {
