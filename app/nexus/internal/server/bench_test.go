@@ -126,7 +126,7 @@ func TestWhatAReadAllocates(t *testing.T) {
 		t.Fatalf("%d %s", answer.Code, answer.Body)
 	}
 	least := testing.AllocsPerRun(1000, reading(t, ceiling, &nowhere{http.Header{}}))
-	if got := testing.AllocsPerRun(1000, reading(t, nexus, &nowhere{http.Header{}})); got > 12 || got > least+4 {
+	if got := testing.AllocsPerRun(1000, reading(t, nexus, &nowhere{http.Header{}})); got > 8 || got > least+3 {
 		t.Errorf("a read allocates %v times, a decoder and a constant answer %v times", got, least)
 	}
 }

@@ -22,6 +22,8 @@ type exchange struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	caller vault.Caller
+	// requestID is the header's value, here so that it needs no memory of its own.
+	requestID [1]string
 	// pending is what the audit log does not have yet.
 	pending vault.Pending
 	log     *slog.Logger

@@ -61,13 +61,14 @@ type answer[T any] interface {
 // handle makes a route of a function from request to answer.
 func handle[Req, Res any, A answer[Res]](f func(*Server, context.Context, vault.Caller, *Req) (Res, error)) func(*Server, *exchange) {
 	return func(s *Server, x *exchange) {
-		var req Req
-		res, err := func() (res Res, err error) {
-			if err := x.decode(&req, s.bodyLimit(x.r.URL.Path)); err != nil {
-				return res, err
-			}
-			return f(s, x.r.Context(), x.caller, &req)
-		}()
+		var both struct { // what is one needs memory once
+			req Req
+			res Res
+		}
+		err := x.decode(&both.req, s.bodyLimit(x.r.URL.Path))
+		if err == nil {
+			both.res, err = f(s, x.r.Context(), x.caller, &both.req)
+		}
 		if err != nil {
 			status, code := x.fail(err)
 			var empty Res
@@ -75,7 +76,7 @@ func handle[Req, Res any, A answer[Res]](f func(*Server, context.Context, vault.
 			x.reply(status, &empty)
 			return
 		}
-		x.reply(http.StatusOK, &res)
+		x.reply(http.StatusOK, &both.res)
 	}
 }
 

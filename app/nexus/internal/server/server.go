@@ -100,7 +100,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, field := range s.header {
 		h[field.name] = field.value
 	}
-	h[api.RequestIDHeader] = []string{x.caller.Request}
+	x.requestID[0] = x.caller.Request
+	h[api.RequestIDHeader] = x.requestID[:]
 
 	id, ok := mtls.PeerID(r.Context())
 	if !ok {
