@@ -12,7 +12,7 @@ import (
 // topNames is everything that the top folder may have. What git ignores is not
 // looked at.
 var topNames = [...]string{
-	".ci", ".dockerignore", ".github", ".gitignore", ".golangci.yml", "LICENSE", "README.md",
+	".ci", ".dockerignore", ".env", ".github", ".gitignore", ".golangci.yml", "LICENSE", "README.md",
 	"app", "config", "docker-compose.yaml", "docs", "go.work", "go.work.sum", "internal", "scripts",
 }
 

@@ -1,7 +1,9 @@
 package composetest
 
 import (
+	"bufio"
 	"bytes"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -29,8 +31,11 @@ func TestCompose(t *testing.T) {
 		}},
 		{"settings", settings},
 		{"walls", walls},
+		{"the host", host},
+		{"images without Go", withoutGo},
 		{"volumes", volumes},
 		{"roles", roles},
+		{"another checkout, and two at once", others},
 		{"an empty volume", emptyVolume},
 		{"docker-compose by itself, and another Workload API", byItself},
 		{"the end", end},
@@ -117,11 +122,38 @@ func emptyVolume(t *testing.T, s *Stack) {
 		t.Error("init has made a cluster beside Keepers that hold shares")
 	}
 
-	s.script(t, 0, "", "load", file)
+	link := filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink(file, link))
+	s.script(t, 0, "", "load", link)
 	contains(t, s.script(t, 0, "", "up", "--no-build").Stdout, "Read the secret demo/hello, which was there")
 	if after := s.script(t, 0, "", "spike", "secret", "list").Stdout; after != before {
 		t.Errorf("loaded from the backup there are\n%s\nand there were\n%s", after, before)
 	}
+}
+
+// others: a second checkout does not take these containers for its own, and of two
+// calls that change the cluster one waits for the other.
+func others(t *testing.T, s *Stack) {
+	second := &Stack{root: bare(t), project: s.project, port: s.port}
+	for _, command := range []string{"up", "down", "spike", "run", "backup", "load", "shards", "build", "ps", "logs", "start", "stop", "restart", "kill"} {
+		args := map[string][]string{"run": {"superuser"}, "backup": {"x"}, "load": {"docker-compose.yaml"}, "shards": {"x"}}[command]
+		contains(t, second.script(t, 1, "", append([]string{command}, args...)...).Stderr, "from the checkout "+s.root)
+	}
+
+	held, err := os.OpenFile(filepath.Join(s.root, "bin", ".compose-"+s.project+".lock"), os.O_RDWR, 0)
+	must(t, err, syscall.Flock(int(held.Fd()), syscall.LOCK_EX))
+	command := exec.CommandContext(t.Context(), filepath.Join(s.root, "scripts", "compose"), "up", "--no-build")
+	command.Env = append(command.Environ(), s.Env()...)
+	out, err := command.StdoutPipe()
+	must(t, err, command.Start())
+	reader := bufio.NewReader(out)
+	line, err := reader.ReadString('\n')
+	must(t, err)
+	contains(t, line, "waiting for its end")
+	must(t, held.Close())
+	rest, err := io.ReadAll(reader)
+	must(t, err, command.Wait())
+	contains(t, string(rest), "The cluster "+s.project+" runs.")
 }
 
 // end: it asks, and nothing is left.
@@ -168,6 +200,13 @@ func byItself(t *testing.T, s *Stack) {
 		}
 	}
 	contains(t, s.script(t, 0, "", "up", "--no-build").Stdout, "Wrote the secret demo/hello")
+	// What was laid over the file must not be taken away by a call that forgets it.
+	s.more = nil
+	for _, command := range [][]string{{"up", "--no-build"}, {"spike", "secret", "list"}} {
+		contains(t, s.script(t, 1, "", command...).Stderr, "export COMPOSE_FILE="+filepath.Join(s.root, "docker-compose.yaml")+":"+override)
+	}
+	s.more = []string{"COMPOSE_FILE=" + filepath.Join(s.root, "docker-compose.yaml") + ":" + override}
+	s.script(t, 0, "", "spike", "secret", "list")
 
 	program := exec.CommandContext(t.Context(), filepath.Join(s.root, "bin", "spike"), "secret", "get", "demo/hello", "greeting")
 	program.Env = []string{"SPIFFE_ENDPOINT_SOCKET=unix://" + socket, "SPIKE_NEXUS_API_URL=https://127.0.0.1:" + itoa(s.port)}
@@ -202,12 +241,19 @@ func (s *Stack) override(t *testing.T, folder string) string {
 // tool runs Compose itself, whichever there is.
 func (s *Stack) tool(t *testing.T, args ...string) {
 	t.Helper()
-	command := []string{"docker", "compose"}
-	if r, err := s.Run(t.Context(), nil, "docker", "compose", "version"); err != nil || r.Code != 0 {
-		command = []string{"docker-compose"}
-	}
+	command := s.compose(t)
 	_, err := s.must(t.Context(), nil, command[0], append(command[1:], args...)...)
 	must(t, err)
+}
+
+func (s *Stack) compose(t *testing.T) []string {
+	t.Helper()
+	r, err := s.Run(t.Context(), nil, "docker", "compose", "version")
+	must(t, err)
+	if r.Code != 0 {
+		return []string{"docker-compose"}
+	}
+	return []string{"docker", "compose"}
 }
 
 // TestDrills holds them all, as scripts/drill does.

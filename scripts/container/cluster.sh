@@ -20,9 +20,15 @@ look() {
   return 1
 }
 
+# holders lists the Keepers that hold their share, as their services are called.
+holders() {
+  awk -F '"' '$2 == "url" { split($4, part, "[:/]+") } $2 == "holds" && $4 == "share" { print part[2] }' <<<"$status"
+}
+
 all_answer() { look && [ "$(holding unknown)" = 0 ]; }
 # A Nexus that has found enough shares opens in a moment, and is not helped then.
 settled() { [ "$(field state)" != locked ] || [ "$(holding 'share|pending')" -lt "$(field threshold)" ]; }
+looked_and_settled() { look && settled; }
 answered_and_settled() { all_answer && settled; }
 filled() { [ "$(field state)" = open ] && [ "$(holding share)" = 3 ]; }
 # What was seen last may do; each look costs a container.
@@ -62,10 +68,19 @@ await() {
   done
 }
 
+# within repeats the check "$2…" for at most $1 seconds, and tells whether it succeeded.
+within() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    [ "$SECONDS" -lt "$deadline" ] || return
+    sleep 0.2
+  done
+}
+
 # bring_up makes a new cluster, or helps one that lost its Keepers' memory. Where the
 # data volume is empty and is to stay so, it says so in empty.
 bring_up() {
-  local cluster
   await 180 "an answer from Nexus and all Keepers" answered_and_settled
   case $(field state) in
     uninitialized)
@@ -85,17 +100,17 @@ bring_up() {
       ;;
   esac
   await 180 "Nexus's opening, and each Keeper's getting its share" all_filled
-  cluster=$(cluster_id)
-  if [ -n "$made" ] || ! has_shards "$cluster"; then export_shards; fi
+  keep_shards
+  remove_init
 }
 
 # refuse_beside_shards: where there are recovery shards there was a cluster, and an
 # empty data volume is then more likely a mistake than a wish.
 refuse_beside_shards() {
-  local sets
-  sets=$(shard_sets)
-  [ -n "$sets" ] || return 0
-  die "the data volume is empty, but the volume ${project}_recovery has recovery shards of a cluster ($sets): its data is missing. Nexus runs, and nothing was changed.
+  local clusters
+  clusters=$(kept_clusters)
+  [ -n "$clusters" ] || return 0
+  die "the data volume is empty, but the volume ${project}_recovery has recovery shards of a cluster ($clusters): its data is missing. Nexus runs, and nothing was changed.
 To bring that cluster back from a backup: scripts/compose load FILE
 To make a new cluster and leave those shards where they are: scripts/compose up --new"
 }
@@ -103,42 +118,48 @@ To make a new cluster and leave those shards where they are: scripts/compose up 
 initialize() {
   local container
   say "Making a new cluster: spike operator init"
-  container=$(containers init)
-  [ -z "$container" ] || quietly compose rm -s -f init || die "an earlier init could not be removed."
+  remove_init
   quietly compose up -d --no-build --no-deps init || die "init could not be started."
   container=$(containers init)
   if [ "$(docker wait "$container")" != 0 ]; then
     docker logs "$container" >&2
-    die "the cluster could not be initialized; nothing was changed."
+    if look && [ "$(field state)" = uninitialized ]; then
+      die "the cluster could not be initialized. There is none, as before; the lines above say why."
+    fi
+    die "init failed; the lines above say why. What there is now: scripts/compose spike operator status"
   fi
   look || die "$complaint"
+}
+
+# remove_init: who starts this container is a superuser, and its work is done.
+remove_init() {
+  [ -z "$(containers init)" ] || quietly compose rm -s -f init || die "the container of init could not be removed."
 }
 
 # feed brings a locked Nexus its root key. Pilot in the role restore gets the shards as
 # people would give them, through its standard input; it cannot read the volume.
 feed() {
-  local cluster
-  cluster=$(cluster_id)
-  if ! has_shards "$cluster"; then
+  local folder
+  folder=$(shard_folder)
+  if [ -z "$folder" ]; then
     die "Nexus is locked: its Keepers are empty, and there are no recovery shards of its cluster in the volume ${project}_recovery. Bring yours: scripts/compose spike operator restore < shard-1.txt"
   fi
   say "Too many Keepers were stopped, and the root key was gone with them: it was in memory alone."
   say "Feeding in the recovery shards from the volume ${project}_recovery: spike operator restore"
   say "(They lie beside the data, and both together are every secret. That suits one machine;"
   say "elsewhere, people keep the shards apart.)"
-  show_shards "$cluster" | quietly once restore operator restore ||
+  show_shards "$folder" | quietly once restore operator restore ||
     die "the recovery shards were not accepted. Nexus runs, and is locked."
   look || die "$complaint"
 }
 
-# show_secret proves that the cluster works.
+# show_secret proves that the cluster works. Of what Pilot says, only the last is of use.
 show_secret() {
-  local value="" code=3 said
+  local value="" code=3
   said=$(mktemp)
   [ -n "$made" ] || { code=0 && value=$(once superuser secret get demo/hello greeting 2>"$said" </dev/null) || code=$?; }
   if [ "$code" = 0 ]; then
     say "Read the secret demo/hello, which was there: $value"
-    rm -f "$said"
     return 0
   fi
   value="Hello from SPIKE"
@@ -146,10 +167,8 @@ show_secret() {
     printf '%s' "$value" | once superuser secret put demo/hello greeting=- 2>"$said" &&
     [ "$(once superuser secret get demo/hello greeting 2>>"$said" </dev/null)" = "$value" ]; then
     say "Wrote the secret demo/hello, and read it back: $value"
-    rm -f "$said"
     return 0
   fi
   cat "$said" >&2
-  rm -f "$said"
   die "the secret demo/hello could not be written and read."
 }

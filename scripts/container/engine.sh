@@ -3,24 +3,35 @@
 # What is read here is set there, and the other way round:
 # shellcheck shell=bash disable=SC2154,SC2034
 
-# find_engine sets tool to Compose, whichever there is.
+# begin is the first step of every command that needs the engine.
+begin() {
+  find_engine
+  check_checkout
+}
+
+# find_engine sets tool to Compose, whichever there is, and old if it is docker-compose
+# 1.29 or older.
 find_engine() {
+  local name
   command -v docker >/dev/null ||
     die "there is no container engine: docker is not installed, or not on PATH. On Debian: apt install docker.io docker-compose"
   if docker compose version >/dev/null 2>&1; then
     tool=(docker compose)
   elif command -v docker-compose >/dev/null; then
     tool=(docker-compose)
+    [[ $(docker-compose version --short 2>/dev/null) != 1.* ]] || old=1
   else
     die "there is no Compose: install docker-compose 1.29 or newer, or the plugin of Compose v2. On Debian: apt install docker-compose"
   fi
   docker version >/dev/null 2>&1 ||
     die "the container engine does not answer: $(docker version 2>&1 >/dev/null | tail -n 1). Start it; or let yourself talk to it, which makes you root on this machine: usermod -aG docker USER"
+  # docker-compose 1.29 wants the folders that images are built in, whatever it is to do.
+  for name in $images; do
+    mkdir -p -- "$root/bin/image/$name" || die "the folder bin/image/$name cannot be made in $root."
+  done
 }
 
-compose() {
-  "${tool[@]}" --project-directory "$root" -f "$root/docker-compose.yaml" ${override:+-f "$override"} "$@"
-}
+compose() { "${tool[@]}" --project-directory "$root" "${files[@]/#/--file=}" "$@"; }
 
 # quietly shows what a command says only when it fails.
 quietly() {
@@ -31,22 +42,36 @@ quietly() {
   }
 }
 
-# containers lists the project's, of one service if $1 names one.
+# containers lists the project's, of one service if $1 names one, without those that
+# run once and are gone.
 containers() {
-  docker ps -aq --filter "label=com.docker.compose.project=$project" ${1:+--filter "label=com.docker.compose.service=$1" --filter label=com.docker.compose.oneoff=False}
+  docker ps -aq --filter "label=com.docker.compose.project=$project" --filter label=com.docker.compose.oneoff=False ${1:+--filter "label=com.docker.compose.service=$1"}
 }
+
+# everything lists all that have the project's label: those that run once as well, and
+# what a command that was killed has left.
+everything() { docker ps -aq --filter "label=com.docker.compose.project=$project"; }
 
 # networks and volumes list those that Compose made for the project.
 networks() { docker network ls -q --filter "label=com.docker.compose.project=$project"; }
 volumes() { docker volume ls -q --filter "label=com.docker.compose.project=$project"; }
 
 # of_all prints a line for each of the project's containers: its service, and what the
-# template $1 makes of it. To ask for all at once takes the engine no longer than for one.
+# template $1 makes of it. To ask for all at once takes the engine no longer than for
+# one. One that is removed just now has no line, and that is no error.
 of_all() {
-  local list
+  local list said
   mapfile -t list < <(containers)
-  [ ${#list[@]} -eq 0 ] || docker inspect -f "{{index .Config.Labels \"com.docker.compose.service\"}} $1" "${list[@]}"
+  [ ${#list[@]} -gt 0 ] || return 0
+  {
+    said=$(docker inspect -f "{{index .Config.Labels \"com.docker.compose.service\"}} $1" "${list[@]}" 2>&1 1>&3 3>&-) ||
+      ! grep -qiv 'no such \(object\|container\)' <<<"$said" ||
+      die "the engine does not tell of the containers: $said"
+  } 3>&1
 }
+
+# running lists the services of which a container runs.
+running() { of_all '{{.State.Running}} {{.State.Restarting}}' | sed -n 's/ true false$//p'; }
 
 # check_checkout keeps two checkouts from taking each other's containers for theirs.
 check_checkout() {
@@ -57,34 +82,42 @@ check_checkout() {
   done < <(of_all '{{index .Config.Labels "com.docker.compose.project.working_dir"}}')
 }
 
+# check_files keeps a call that does not name a file from taking away what it adds.
+check_files() {
+  local folder names name theirs ours
+  ours=$(IFS=: && printf '%s' "${files[*]}")
+  while IFS='|' read -r folder names; do
+    IFS=, read -r -a names <<<"$names"
+    theirs=""
+    for name in "${names[@]}"; do
+      [[ $name == /* ]] || name=${folder#* }/$name
+      theirs+=${theirs:+:}$(realpath -m -- "$name")
+    done
+    [ -z "$theirs" ] || [ "$theirs" = "$ours" ] ||
+      die "the containers of $project were made by the files $theirs, and now there are $ours. Name the same at every call, by: export COMPOSE_FILE=$(printf '%q' "$theirs")
+To go over to others, end it first: scripts/compose down"
+  done < <(of_all '{{index .Config.Labels "com.docker.compose.project.working_dir"}}|{{index .Config.Labels "com.docker.compose.project.config_files"}}')
+}
+
 need_cluster() {
   [ -n "$(containers nexus)" ] || die "no cluster named $project runs. Start it: scripts/compose up"
+  check_files
 }
 
 check_port() {
-  ! of_all '{{.State.Running}}' | grep -qx 'nexus true' || return 0
+  ! of_all '{{.State.Running}} {{range .HostConfig.PortBindings}}{{range .}}{{.HostPort}}{{end}}{{end}}' | grep -qx "nexus true $port" || return 0
   # A port without a listener refuses at once.
   (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || return 0
   die "port $port of 127.0.0.1 is taken by another program. Stop that one, or choose another port: SPIKE_COMPOSE_PORT=18553 scripts/compose up"
 }
 
-# remove_outdated removes containers of which the image or the settings are others by
-# now. Nexus goes first, so that its Keepers hear from it to the last.
-remove_outdated() {
-  local hashes there service was outdated=()
-  there=$(of_all '{{.Image}} {{index .Config.Labels "com.docker.compose.config-hash"}}')
-  [ -n "$there" ] || return 0
-  hashes=$(compose config --hash='*')
-  for service in nexus keeper-1 keeper-2 keeper-3 identity; do
-    was=$(grep "^$service " <<<"$there") || continue
-    [ "$was" = "$service $(docker image inspect -f '{{.Id}}' "$(image_of "$service")") $(sed -n "s/^$service //p" <<<"$hashes")" ] ||
-      outdated+=("$service")
-  done
-  [ ${#outdated[@]} -gt 0 ] || return 0
-  say "Changed, and made anew: ${outdated[*]}"
-  for service in "${outdated[@]}"; do
-    quietly compose rm -s -f "$service" || die "the container of $service could not be removed."
-  done
+# take_lock lets commands that change the cluster work one after the other.
+take_lock() {
+  local lock
+  exec {lock}>>"$root/bin/.compose-$project.lock" || die "nothing can be written to $root/bin."
+  flock -n "$lock" && return
+  say "Another scripts/compose is at work on $project; waiting for its end."
+  flock "$lock"
 }
 
 all_healthy() {
@@ -97,9 +130,13 @@ all_healthy() {
   complaint=""
 }
 
-# end_containers ends Nexus first, as remove_outdated does.
+# end_containers ends Nexus first, so that its Keepers hear from it to the last. What
+# runs once, or was left, holds on to networks, and Compose v2 does not look for it.
 end_containers() {
+  local list
   [ -z "$(containers nexus)" ] || quietly compose stop nexus || die "Nexus could not be stopped."
+  mapfile -t list < <(comm -23 <(everything | sort) <(containers | sort))
+  [ ${#list[@]} -eq 0 ] || quietly docker rm -f "${list[@]}" || die "containers could not be removed."
   COMPOSE_PROFILES=pilot,sample quietly compose down --remove-orphans ||
     die "the containers could not be ended; the lines above say why."
 }
@@ -113,4 +150,21 @@ once() {
     compose run --rm --no-deps $plain "$@" 2>&1 1>&3 3>&- |
       sed -u -e '/^Creating [^ ]*_run[^ ]* \.\.\./d' -e '${/^[0-9]\{1,3\}$/d;}' >&2 3>&-
   } 3>&1
+}
+
+# role_of names the service that a command of Pilot is run by. Each role has a user of
+# its own, and no other may do its work. Flags, and what may be a flag's value, can stand
+# between the words.
+role_of() {
+  local arg words="" flag=""
+  for arg in "$@"; do
+    case $words/$arg in
+      */-*) flag=1 && continue ;;
+      /operator) words=operator ;;
+      operator/recover | operator/restore) printf '%s' "$arg" && return ;;
+      *) [ -n "$flag" ] || break ;;
+    esac
+    flag=""
+  done
+  printf superuser
 }

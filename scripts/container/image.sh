@@ -48,8 +48,6 @@ need_images() {
   for name in $images; do
     docker image inspect "$project/$name" >/dev/null 2>&1 ||
       die "there is no image $project/$name. Build it: scripts/compose build, or without Go as docs/compose.md says"
-    # Compose looks for the folder that an image would be built in.
-    mkdir -p -- "$root/bin/image/$name"
   done
 }
 

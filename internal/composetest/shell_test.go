@@ -1,0 +1,122 @@
+package composetest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spiffe/spike/internal/clustertest"
+)
+
+// shell runs a piece of bash with the functions of scripts/container, and returns what
+// it prints.
+func shell(t *testing.T, script string, args ...string) string {
+	t.Helper()
+	root, err := clustertest.Root()
+	must(t, err)
+	const begin = `set -euo pipefail
+		die() { echo "died: $*"; exit 1; }
+		say() { echo "$*"; }
+		project=p tool=(false) files=() servers=(identity keeper-1 keeper-2 keeper-3 nexus)
+		for part in "$0"/scripts/container/*.sh; do . "$part"; done
+		`
+	cmd := exec.CommandContext(t.Context(), "/bin/bash", append([]string{"-c", begin + script, root}, args...)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		out = append(out, err.Error()...)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// TestRoleOf: a command of Pilot runs as the user of the role that it needs.
+func TestRoleOf(t *testing.T) {
+	t.Parallel()
+	for command, want := range map[string]string{
+		"operator recover":                          "recover",
+		"operator recover --dir /recovery/x":        "recover",
+		"operator --force recover":                  "recover",
+		"operator --dir /recovery/operator recover": "recover",
+		"-h operator restore":                       "restore",
+		"operator restore --file x":                 "restore",
+		"operator status":                           "superuser",
+		"operator backup load recover":              "superuser",
+		"secret put operator recover=x":             "superuser",
+		"secret list":                               "superuser",
+		"":                                          "superuser",
+	} {
+		if got := shell(t, `role_of "$@"`, strings.Fields(command)...); got != want {
+			t.Errorf("%q runs as %s, and should as %s", command, got, want)
+		}
+	}
+}
+
+// TestVanished: a container that ends while all are looked at is no fault, and an engine
+// that does not answer is one.
+func TestVanished(t *testing.T) {
+	t.Parallel()
+	const engine = `docker() { case $1 in ps) echo a; echo b ;; inspect) echo "nexus up"; echo "$words" >&2; return 1 ;; esac; }
+		words=$1; of_all x; echo "and on"`
+	if got := shell(t, engine, "Error: No such object: b"); got != "nexus up\nand on" {
+		t.Errorf("one that is gone: %q", got)
+	}
+	if got := shell(t, engine, "Cannot connect to the Docker daemon"); strings.Contains(got, "and on") {
+		t.Errorf("an engine that is gone: %q", got)
+	}
+}
+
+// TestReplace: Compose v2 judges itself whether a container is another by now, and its
+// word counts, whatever hash it names; docker-compose 1.29 must not be asked to.
+func TestReplace(t *testing.T) {
+	t.Parallel()
+	const compose = `id=1
+		containers() { echo "$id"; }
+		compose() { echo "compose $*" >&3; if [ "$1 $2" = "up -d" ]; then id=$after; fi; }
+		quietly() { "$@"; }
+		exec 3>&1
+		old=$1 after=$2
+		if replace nexus; then echo new; else echo same; fi`
+	for _, c := range []struct{ old, after, want string }{
+		{"", "1", "compose up -d --no-build --no-deps nexus\nsame"},
+		{"", "2", "compose up -d --no-build --no-deps nexus\nChanged, and made anew: nexus\nnew"},
+		{"1", "2", "compose rm -s -f nexus\ncompose up -d --no-build --no-deps nexus\nChanged, and made anew: nexus\nnew"},
+	} {
+		if got := shell(t, compose, c.old, c.after); got != c.want {
+			t.Errorf("old %q, another container %q:\n%s\nwant\n%s", c.old, c.after, got, c.want)
+		}
+	}
+}
+
+// bare is a checkout with what scripts/compose is made of, and nothing built.
+func bare(t *testing.T) (root string) {
+	t.Helper()
+	root = t.TempDir()
+	for _, name := range []string{"scripts", "config"} {
+		must(t, os.CopyFS(filepath.Join(root, name), os.DirFS(filepath.Join(checkout, name))))
+	}
+	content, err := os.ReadFile(filepath.Join(checkout, "docker-compose.yaml"))
+	must(t, err, os.WriteFile(filepath.Join(root, "docker-compose.yaml"), content, 0o600))
+	return root
+}
+
+// TestNothingBuilt: docker-compose 1.29 wants the folders that images are built in, even
+// to end containers.
+func TestNothingBuilt(t *testing.T) {
+	t.Parallel()
+	s, err := New(bare(t), fmt.Sprintf("spike-test-%d", rand.Uint32()))
+	must(t, err)
+	s.script(t, 0, "", "ps")
+	contains(t, s.script(t, 0, "", "down").Stdout, "There were no containers of "+s.project)
+}
+
+// TestProjectName: Compose by itself means the cluster that scripts/compose means.
+func TestProjectName(t *testing.T) {
+	t.Parallel()
+	if got := strings.Join(lines(t, ".env"), "\n"); got != "COMPOSE_PROJECT_NAME=spike" {
+		t.Errorf(".env has %q", got)
+	}
+	contains(t, strings.Join(lines(t, "scripts/compose"), "\n"), "COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-spike}")
+}
