@@ -28,6 +28,9 @@ func coreForced(ctx context.Context, f *field) (time.Duration, error) {
 	if !real && !errors.Is(err, trace.ErrNoCoreFile) {
 		return 0, err
 	}
+	if !real {
+		f.remark = fmt.Sprintf("%s. The memory that would be in a core file was searched in its place.", err)
+	}
 	// Both get their keys anew, the one from the other.
 	for _, p := range []*clustertest.Process{c.Keeper(1), c.Nexus()} {
 		if err := errors.Join(p.Kill(), f.startForced(p, real)); err != nil {

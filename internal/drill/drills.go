@@ -136,7 +136,7 @@ func everythingLost(ctx context.Context, f *field) (time.Duration, error) {
 	if err := killAll(lost); err != nil {
 		return 0, err
 	}
-	if err := os.RemoveAll(lost.DataDir()); err != nil {
+	if err := f.remove(lost.DataDir()); err != nil {
 		return 0, err
 	}
 	began := time.Now()
@@ -237,7 +237,7 @@ func (f *field) replace(ctx context.Context, index int) (int, error) {
 		return 0, err
 	}
 	for {
-		r, err := c.Spike(ctx, "operator", "keeper", "replace", fmt.Sprint(index), c.KeeperURL(number).String())
+		r, err := f.run(ctx, "operator", "keeper", "replace", fmt.Sprint(index), c.KeeperURL(number).String())
 		if err != nil {
 			return 0, err
 		}
@@ -277,6 +277,9 @@ func oldDatabase(ctx context.Context, f *field) (time.Duration, error) {
 	if err := c.Nexus().Stop(); err != nil {
 		return 0, err
 	}
+	if err := f.remove(c.DataDir()); err != nil {
+		return 0, err
+	}
 	if err := putBack(older, c.DataDir()); err != nil {
 		return 0, err
 	}
@@ -308,9 +311,6 @@ func oldDatabase(ctx context.Context, f *field) (time.Duration, error) {
 }
 
 func putBack(from, to string) error {
-	if err := os.RemoveAll(to); err != nil {
-		return err
-	}
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
 		return err
 	}

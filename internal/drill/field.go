@@ -25,6 +25,8 @@ type field struct {
 	before   digest
 	keys     *trace.Set
 	searched int // files that were looked into for keys
+	said     []said
+	remark   string // what the table alone would not tell
 }
 
 // newField starts a cluster, fills it, and notes what is in it.
@@ -154,6 +156,16 @@ func (f *field) compare(ctx context.Context) error {
 	return nil
 }
 
+// said is what a command printed.
+type said struct{ command, text string }
+
+// run runs a command of Pilot, and keeps what it prints, to be searched.
+func (f *field) run(ctx context.Context, args ...string) (clustertest.Result, error) {
+	r, err := f.cluster().Spike(ctx, args...)
+	f.said = append(f.said, said{"spike " + strings.Join(args, " "), r.Stdout + "\x00" + r.Stderr})
+	return r, err
+}
+
 // spike runs a command that must succeed.
 func (f *field) spike(ctx context.Context, args ...string) error {
 	return f.spikeExits(ctx, 0, args...)
@@ -161,7 +173,7 @@ func (f *field) spike(ctx context.Context, args ...string) error {
 
 // spikeExits runs a command that must end with an exit code.
 func (f *field) spikeExits(ctx context.Context, code int, args ...string) error {
-	r, err := f.cluster().Spike(ctx, args...)
+	r, err := f.run(ctx, args...)
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,8 @@ type outcome struct {
 	name    string
 	took    time.Duration
 	secrets int
-	files   int // that were looked into for keys and shares
+	files   int    // that were looked into for keys and shares
+	remark  string // what the table alone would not tell
 	err     error
 }
 
@@ -118,7 +119,7 @@ func runOne(ctx context.Context, o options, d drill) (out outcome) {
 	if out.err == nil {
 		out.err = f.searchTraces()
 	}
-	out.secrets, out.files = f.before.secrets, f.searched
+	out.secrets, out.files, out.remark = f.before.secrets, f.searched, f.remark
 	return out
 }
 
@@ -140,11 +141,16 @@ func report(w io.Writer, outcomes []outcome) error {
 		return err
 	}
 	if files > 0 {
-		if _, err := fmt.Fprintf(w, "\nLooked for each key and share in the %d files that were left.\n", files); err != nil {
+		if _, err := fmt.Fprintf(w, "\nLooked for each key and share in %d files, and in what the commands printed.\n", files); err != nil {
 			return err
 		}
 	}
 	for _, o := range outcomes {
+		if o.remark != "" {
+			if _, err := fmt.Fprintf(w, "\n%s: %s\n", o.name, o.remark); err != nil {
+				return err
+			}
+		}
 		if o.err != nil {
 			if _, err := fmt.Fprintf(w, "\n%s: %v\n", o.name, o.err); err != nil {
 				return err

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spiffe/spike/internal/clustertest"
+	"github.com/spiffe/spike/internal/trace"
 )
 
 // programs is where the programs are, built once.
@@ -53,10 +54,33 @@ func TestDrills(t *testing.T) {
 	if len(lines) != len(drills()) {
 		t.Errorf("%d of %d drills have a line with a PASS", len(lines), len(drills()))
 	}
+	// A core file that nobody could force is not passed over in silence.
+	const instead = "The memory that would be in a core file was searched in its place."
+	if real := trace.CoreFiles() == nil; real == strings.Contains(string(out), instead) {
+		t.Errorf("a core file can be had: %t; the table does not say what was done", real)
+	}
 	for i, line := range lines {
 		if string(line[1]) != drills()[i].name {
 			t.Errorf("line %d is of %q, not %q", i+1, line[1], drills()[i].name)
 		}
+	}
+}
+
+// TestWithoutCoreFiles holds the drill about core files where none can be had: the
+// table says so.
+func TestWithoutCoreFiles(t *testing.T) {
+	root, err := clustertest.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", `ulimit -c 0; exec scripts/drill --secrets 3 --only "core file" --programs "$0"`, programs)
+	cmd.Dir = root
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !strings.Contains(string(out), "a core file forced: no core file can be had here: they may have 0 bytes at most. The memory") {
+		t.Errorf("the table does not say what was done:\n%s", out)
 	}
 }
 
@@ -76,6 +100,23 @@ func TestDrillsNotice(t *testing.T) {
 		{"has recovery shard 2 as hex", drill{"a shard on disk", func(ctx context.Context, f *field) (time.Duration, error) {
 			content, err := os.ReadFile(filepath.Join(f.paper(), "shard-2.txt"))
 			return 0, errors.Join(err, os.WriteFile(filepath.Join(f.cluster().Dir(), "log", "left"), content, 0o600))
+		}}},
+		{"has recovery shard 2 as hex", drill{"a shard in what is lost", func(_ context.Context, f *field) (time.Duration, error) {
+			content, err := os.ReadFile(filepath.Join(f.paper(), "shard-2.txt"))
+			return 0, errors.Join(err, os.WriteFile(filepath.Join(f.cluster().DataDir(), "left"), content, 0o600), f.remove(f.cluster().DataDir()))
+		}}},
+		{"has recovery shard 1 as hex", drill{"a shard beside the paper", func(_ context.Context, f *field) (time.Duration, error) {
+			content, err := os.ReadFile(filepath.Join(f.paper(), "shard-1.txt"))
+			return 0, errors.Join(err, os.WriteFile(filepath.Join(f.kept, "elsewhere"), content, 0o600))
+		}}},
+		{"the output of \"spike operator version\" has recovery shard 2 as hex", drill{"a shard that is printed", func(_ context.Context, f *field) (time.Duration, error) {
+			content, err := os.ReadFile(filepath.Join(f.paper(), "shard-2.txt"))
+			f.said = append(f.said, said{"spike operator version", string(content)})
+			return 0, err
+		}}},
+		{"there is no file to look into", drill{"nothing to search", func(_ context.Context, f *field) (time.Duration, error) {
+			empty := filepath.Join(f.kept, "empty")
+			return 0, errors.Join(os.Mkdir(empty, 0o700), f.remove(empty))
 		}}},
 		{"waited for Nexus to open", drill{"Nexus does not come back", func(ctx context.Context, f *field) (time.Duration, error) {
 			if err := f.cluster().Nexus().Kill(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -42,24 +43,60 @@ func keysOf(ctx context.Context, f *field) (*trace.Set, error) {
 	return &keys, keys.AddKeys(paper.Shards, paper.Threshold, paper.Cluster, paper.KeyID)
 }
 
+// search looks for key material in every file of a folder, or in one file.
+func (f *field) search(folder string) error {
+	found, files, err := f.keys.InFolder(folder)
+	f.searched += files
+	if err != nil {
+		return err
+	}
+	return refuse(found)
+}
+
+// remove removes a folder that a drill loses. What was in it is searched before.
+func (f *field) remove(folder string) error {
+	if err := f.search(folder); err != nil {
+		return err
+	}
+	return os.RemoveAll(folder)
+}
+
 // searchTraces looks for key material in every file of the clusters: data, logs,
-// whatever was left. The recovery shards are where they were asked for, elsewhere.
+// whatever was left; in what people keep, but for the recovery shards, which are where
+// they were asked for; and in what each command has printed.
 func (f *field) searchTraces() error {
-	folders := []string{filepath.Join(f.kept, "data"), filepath.Join(f.kept, "backup")}
+	var errs []error
 	for _, c := range f.clusters {
-		folders = append(folders, c.Dir())
+		errs = append(errs, f.search(c.Dir()))
+	}
+	kept, err := os.ReadDir(f.kept)
+	errs = append(errs, err)
+	for _, entry := range kept {
+		if name := filepath.Join(f.kept, entry.Name()); name != f.paper() {
+			errs = append(errs, f.search(name))
+		}
+	}
+	return errors.Join(append(errs, searchSaid(f.keys, f.said))...)
+}
+
+// searchSaid looks for key material in what commands have printed.
+func searchSaid(keys *trace.Set, list []said) error {
+	if len(list) == 0 {
+		return errors.New("no command has run whose output could be searched")
 	}
 	var all []string
-	for _, folder := range folders {
-		found, files, err := f.keys.InFolder(folder)
-		if err != nil {
-			return err
+	for _, s := range list {
+		for found := range keys.In([]byte(s.text)) {
+			all = append(all, fmt.Sprintf("the output of %q has %s", s.command, found))
 		}
-		all = append(all, found...)
-		f.searched += files
 	}
-	if len(all) > 0 {
-		return errors.New(strings.Join(all, "; "))
+	return refuse(all)
+}
+
+// refuse makes an error of what was found where nothing may be.
+func refuse(found []string) error {
+	if len(found) == 0 {
+		return nil
 	}
-	return nil
+	return errors.New(strings.Join(found, "; "))
 }

@@ -3,10 +3,13 @@
 package trace
 
 import (
+	"archive/tar"
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -92,12 +95,9 @@ func (s *Set) In(content []byte) map[Found]int {
 }
 
 // InFolder looks into every file of a folder, and at their names. It returns a
-// sentence for each find, and how many files there are. A folder that is not there
-// has none.
+// sentence for each find, and how many files there are. It is an error when there is
+// none: nothing was looked for then.
 func (s *Set) InFolder(folder string) (all []string, files int, err error) {
-	if _, err := os.Lstat(folder); os.IsNotExist(err) {
-		return nil, 0, nil
-	}
 	err = filepath.WalkDir(folder, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -116,6 +116,37 @@ func (s *Set) InFolder(folder string) (all []string, files int, err error) {
 		}
 		return nil
 	})
+	if err == nil && files == 0 {
+		err = fmt.Errorf("%s: %w", folder, errNoFile)
+	}
 	slices.Sort(all)
 	return all, files, err
+}
+
+var errNoFile = errors.New("there is no file to look into")
+
+// InTar is InFolder for an archive, as container engines give folders out; what it is
+// of is called name. One without files is none to complain of: a volume can be empty.
+func (s *Set) InTar(name string, archive io.Reader) (all []string, files int, err error) {
+	in := tar.NewReader(archive)
+	for {
+		head, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			slices.Sort(all)
+			return all, files, nil
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("%s: %w", name, err)
+		}
+		b, err := io.ReadAll(in)
+		if err != nil {
+			return nil, 0, fmt.Errorf("%s: %s: %w", name, head.Name, err)
+		}
+		for found := range s.In(append([]byte(head.Name+"\x00"), b...)) {
+			all = append(all, fmt.Sprintf("%s: %s has %s", name, head.Name, found))
+		}
+		if head.Typeflag == tar.TypeReg {
+			files++
+		}
+	}
 }

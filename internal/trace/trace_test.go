@@ -1,6 +1,8 @@
 package trace_test
 
 import (
+	"archive/tar"
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"os"
@@ -48,5 +50,26 @@ func TestForms(t *testing.T) {
 	}
 	if found, files, err := s.InFolder(folder); err != nil || len(found) != 1 || files != 1 {
 		t.Errorf("found %q, %v in a file", found, err)
+	}
+	// What is looked for in nothing is not found, which says nothing.
+	for _, nothing := range []string{filepath.Join(folder, "no such"), t.TempDir()} {
+		if _, _, err := s.InFolder(nothing); err == nil {
+			t.Errorf("it is no error to look into %s", nothing)
+		}
+	}
+	var archive bytes.Buffer
+	out := tar.NewWriter(&archive)
+	if err := out.AddFS(os.DirFS(folder)); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole := archive.Bytes()
+	if found, files, err := s.InTar("volume", bytes.NewReader(whole)); err != nil || files != 1 || len(found) != 1 || found[0] != "volume: file has it as it is" {
+		t.Errorf("in an archive: %q, %d files, %v", found, files, err)
+	}
+	if _, _, err := s.InTar("volume", bytes.NewReader(whole[:520])); err == nil {
+		t.Error("an archive that was cut is taken")
 	}
 }
