@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,11 +12,14 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
 
 	"github.com/spiffe/spike/internal/api"
 	"github.com/spiffe/spike/internal/client"
 	"github.com/spiffe/spike/internal/clustertest"
+	"github.com/spiffe/spike/internal/keeper"
 	"github.com/spiffe/spike/internal/role"
+	"github.com/spiffe/spike/internal/shard"
 	"github.com/spiffe/spike/internal/workload"
 )
 
@@ -34,6 +38,7 @@ func inside(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 	address := flags.String("nexus", "https://nexus:8553", "Nexus")
 	secrets := flags.Int("secrets", 0, "how many secrets to write first")
 	state := flags.String("state", api.StateOpen, "the state of Nexus to wait for")
+	held := flags.Bool("held", false, "print what the Keepers hold, as Nexus, and nothing else")
 	full := flags.Bool("full", false, "wait until every Keeper holds its share, too")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -48,13 +53,20 @@ func inside(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 	}
 	domains := []spiffeid.TrustDomain{td}
 	roles := role.Domains{Trusted: domains, Nexus: domains, Keeper: domains, Pilot: domains}
+	own := role.Superuser
+	if *held {
+		own = role.Nexus
+	}
 	source, err := workload.Open(ctx, workload.Config{
-		Socket: *socket, Timeout: patience, Role: role.Superuser, Domains: roles, Log: slog.New(slog.DiscardHandler),
+		Socket: *socket, Timeout: patience, Role: own, Domains: roles, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
+	if *held {
+		return printHeld(ctx, source, &roles, stdout)
+	}
 	c := client.New(client.Config{
 		URL: u, SVID: source, Bundles: source,
 		Expect: func(id spiffeid.ID) bool { return roles.Of(id) == role.Nexus },
@@ -72,6 +84,29 @@ func inside(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 	}
 	_, err = fmt.Fprintf(stdout, "%d %x\n", d.secrets, d.sum)
 	return err
+}
+
+// printHeld prints the share of each Keeper, which must hold one, for whoever looks
+// for it in all that the cluster leaves.
+func printHeld(ctx context.Context, source *workloadapi.X509Source, roles *role.Domains, stdout io.Writer) error {
+	http := keeper.NewHTTPClient(source, source, func(id spiffeid.ID) bool { return roles.Of(id) == role.Keeper })
+	defer http.CloseIdleConnections()
+	all := heldShares{Shares: map[int]shard.Value{}}
+	for _, name := range []string{"keeper-1", "keeper-2", "keeper-3"} {
+		u := &url.URL{Scheme: "https", Host: name + ":8443"}
+		h, err := keeper.NewClient(keeper.ClientConfig{URL: u, HTTP: http}).Held(ctx)
+		if err != nil {
+			return err
+		}
+		if h.Active == nil {
+			return fmt.Errorf("%s holds no share", name)
+		}
+		tag := h.Active.Tag
+		all.Cluster, all.KeyID, all.Threshold = tag.Cluster, tag.KeyID, tag.Threshold
+		all.Shares[tag.Index] = h.Active.Value
+		h.Wipe()
+	}
+	return json.NewEncoder(stdout).Encode(all)
 }
 
 // waitFor asks again and again, also while nobody answers: Nexus may just be starting.

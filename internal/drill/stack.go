@@ -25,9 +25,15 @@ const (
 // make one takes longer than most drills.
 type stack struct {
 	*composetest.Stack
-	kept    string // the folder of what people keep
-	secrets int
-	before  string // the digest of all secrets
+	root     string // the checkout
+	kept     string // the folder of what people keep
+	secrets  int
+	before   string // the digest of all secrets
+	keys     *stackKeys
+	searched int // files that were looked into for keys since the drill began
+	said     []said
+	// look is search: a drill that removes containers or volumes looks into them before.
+	look func(ctx context.Context) error
 	// ask runs "drill inside": it waits until Nexus is open, unless told otherwise, and
 	// returns the digest.
 	ask func(ctx context.Context, args ...string) (string, error)
@@ -44,8 +50,8 @@ func newStack(ctx context.Context, o options) (s *stack, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &stack{Stack: made, secrets: o.secrets}
-	s.ask = s.askInside
+	s = &stack{Stack: made, root: root, secrets: o.secrets}
+	s.ask, s.look = s.askInside, s.search
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("%w\n%s", err, s.logs(ctx)), s.close(ctx))
@@ -67,7 +73,10 @@ func newStack(ctx context.Context, o options) (s *stack, err error) {
 	if s.before, err = s.ask(ctx, "--full", "--secrets", fmt.Sprint(s.secrets)); err != nil {
 		return s, err
 	}
-	_, err = s.Script(ctx, nil, "shards", s.paper())
+	if _, err := s.Script(ctx, nil, "shards", s.paper()); err != nil {
+		return s, err
+	}
+	s.keys, err = s.keysOfStack(ctx)
 	return s, err
 }
 
@@ -83,6 +92,7 @@ func (s *stack) logs(ctx context.Context) string { return s.Logs(context.Without
 // askInside is ask in a container, as the superuser.
 func (s *stack) askInside(ctx context.Context, args ...string) (string, error) {
 	r, err := s.Inside(ctx, image, composetest.Superuser, s.Name(network), nil, append([]string{"inside"}, args...)...)
+	s.say(r, "drill inside", args...)
 	if err == nil && r.Code != 0 {
 		err = errors.New(strings.TrimSpace(r.Stderr))
 	}
@@ -180,7 +190,7 @@ func runStack(ctx context.Context, o options, list []stackDrill, stdout, stderr 
 // hold holds one drill. It begins and ends with a cluster that is well, and has all
 // the secrets.
 func (s *stack) hold(ctx context.Context, d stackDrill) (out outcome) {
-	out.name = d.name
+	out.name, s.searched = d.name, 0
 	if out.err = s.full(ctx); out.err != nil {
 		out.err = fmt.Errorf("before it began: %w", out.err)
 		return out
@@ -189,6 +199,10 @@ func (s *stack) hold(ctx context.Context, d stackDrill) (out outcome) {
 	if out.err == nil {
 		out.err = s.full(ctx)
 	}
+	if out.err == nil {
+		out.err = s.look(ctx)
+	}
+	out.files = s.searched
 	if out.err != nil {
 		out.err = fmt.Errorf("%w\n%s", out.err, s.logs(ctx))
 		return out

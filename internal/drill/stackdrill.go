@@ -44,6 +44,9 @@ func keeperFresh(ctx context.Context, s *stack) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := s.look(ctx); err != nil {
+		return 0, err
+	}
 	if err := s.engine(ctx, "rm -f", "keeper-2"); err != nil {
 		return 0, err
 	}
@@ -123,6 +126,9 @@ func keepersGone(ctx context.Context, s *stack) (time.Duration, error) {
 
 // downAndUp: the containers are others, the data is the same.
 func downAndUp(ctx context.Context, s *stack) (time.Duration, error) {
+	if err := s.look(ctx); err != nil {
+		return 0, err
+	}
 	if _, err := s.Script(ctx, nil, "down"); err != nil {
 		return 0, err
 	}
@@ -150,6 +156,9 @@ func volumeLost(ctx context.Context, s *stack) (time.Duration, error) {
 	}
 	// What is written now is lost: a backup has what was there.
 	if _, err := s.Script(ctx, strings.NewReader("v"), "spike", "secret", "put", "drill/too-late", "k=-"); err != nil {
+		return 0, err
+	}
+	if err := s.look(ctx); err != nil {
 		return 0, err
 	}
 	if _, err := s.Script(ctx, nil, "down"); err != nil {
