@@ -70,7 +70,12 @@ func (b *bench) reads(ctx context.Context) error {
 
 // standard is the same with net/http's client.
 func (b *bench) standard(ctx context.Context) error {
-	return b.compare(ctx, "standard-16", load.Plan{Connections: 16, Standard: true})
+	for _, n := range inFlight {
+		if err := b.compare(ctx, fmt.Sprint("standard-", n), load.Plan{Connections: n, Standard: true}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // handshakes are reads of which each has a new connection.

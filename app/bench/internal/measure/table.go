@@ -21,7 +21,9 @@ func table(size Size) []*Row {
 	for _, n := range inFlight {
 		add(least, 0.90, fmt.Sprint("reads-", n), rate, ceiling, "reads, %s", connections(n))
 	}
-	add(least, 0.90, "standard-16", rate, ceiling, "reads, 16 connections of net/http's client")
+	for _, n := range inFlight {
+		add(least, 0.90, fmt.Sprint("standard-", n), rate, ceiling, "reads, %s of net/http's client", connections(n))
+	}
 	for _, n := range inFlight {
 		add(least, 0.95, fmt.Sprint("policies-", n), rate, "1 policy, 1 identity",
 			"reads with %s policies and identities, %s at a time", thousands(size.Workloads), connections(n))
