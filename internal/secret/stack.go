@@ -12,6 +12,16 @@ const scrubSize = 16 << 10
 // on the stack. It does not reach what they put into the heap. The work must be done
 // by functions that use calls.
 func Scrubbed(use func()) {
+	hold(use)
+}
+
+// hold keeps so much of the stack in use that the collector, which halves a stack
+// of which less than a quarter is, does not move it to another place either.
+//
+//go:noinline
+func hold(use func()) {
+	var area [scrubSize]byte
+	defer through(area[:1], area[1:2])
 	scrub() // has the stack grow now, so that it does not move with copies on it
 	defer scrub()
 	use()

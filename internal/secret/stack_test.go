@@ -81,6 +81,12 @@ func TestScrubbed(t *testing.T) {
 		left int
 	}{
 		{"scrubbed", secret.Scrubbed, 0},
+		{"scrubbed, while the collector runs", func(use func()) {
+			secret.Scrubbed(func() {
+				use()
+				runtime.GC()
+			})
+		}, 0},
 		{"as it is", func(use func()) { use() }, 1}, // and stays there, so that this is last
 	} {
 		used, looked := make(chan struct{}), make(chan struct{})
