@@ -66,6 +66,9 @@ func TestVanished(t *testing.T) {
 	if got := shell(t, engine, "Cannot connect to the Docker daemon"); strings.Contains(got, "and on") {
 		t.Errorf("an engine that is gone: %q", got)
 	}
+	if got := shell(t, `docker() { return 1; }; if list=$(of_all x); then echo "there are: $list"; fi`); got != "" {
+		t.Errorf("an engine that lists nothing: %q", got)
+	}
 }
 
 // TestReplace: Compose v2 judges itself whether a container is another by now, and its
@@ -119,4 +122,73 @@ func TestProjectName(t *testing.T) {
 		t.Errorf(".env has %q", got)
 	}
 	contains(t, strings.Join(lines(t, "scripts/compose"), "\n"), "COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-spike}")
+}
+
+// TestRoll: a Keeper is replaced when the one before has its share again, and recovery
+// shards are kept before the first.
+func TestRoll(t *testing.T) {
+	t.Parallel()
+	const roll = `keep_shards() { echo keep; }
+		replace() { echo "replace $1"; [ "$1" != keeper-2 ]; }
+		asked=0
+		holds_share() { asked=$((asked + 1)); echo "ask $1"; [ $((asked % 2)) = 0 ]; }
+		roll keeper-1 keeper-2 keeper-3`
+	const want = "keep\nreplace keeper-1\nask keeper-1\nask keeper-1\nreplace keeper-2\nreplace keeper-3\nask keeper-3\nask keeper-3"
+	if got := shell(t, roll); got != want {
+		t.Errorf("it does\n%s\nand should do\n%s", got, want)
+	}
+}
+
+// TestMayEnd goes through what may be ended, given what runs, what Nexus says, and
+// whether recovery shards are kept.
+func TestMayEnd(t *testing.T) {
+	t.Parallel()
+	const all, servers = "nexus keeper-1 keeper-2 keeper-3", "identity nexus keeper-1 keeper-2 keeper-3"
+	for _, c := range []struct {
+		runs, state, hold, shards, ends, want string
+	}{
+		{all, "open", "share share share", "no", servers, "refused"},
+		{all, "open", "share share share", "yes", servers, "shards"},
+		{all, "open", "share share share", "no", "nexus", "safe"},
+		{all, "open", "share share share", "no", "nexus keeper-1", "safe"},
+		{all, "open", "share share share", "no", "nexus keeper-1 keeper-2", "refused"},
+		{all, "open", "share share share", "no", "keeper-1 keeper-2 keeper-3", "safe"},
+		{all, "open", "share nothing nothing", "no", "nexus", "refused"},
+		{all, "open", "share unknown unknown", "no", "nexus", "refused"},
+		{all, "behind", "share share share", "no", servers, "refused"},
+		{all, "locked", "share unknown unknown", "no", servers, "refused"},
+		{all, "locked", "share nothing nothing", "no", servers, "lost"},
+		{all, "locked", "share nothing nothing", "yes", servers, "shards"},
+		{all, "uninitialized", "nothing nothing nothing", "no", servers, "nothing"},
+		{all, "uninitialized", "foreign nothing nothing", "no", servers, "refused"},
+		{all, "uninitialized", "foreign foreign foreign", "no", "nexus", "nothing"},
+		{all, "failed", "share share share", "no", servers, "refused"},
+		{all, "", "", "yes", servers, "refused"}, // no answer
+		{all, "", "", "no", "nexus", "safe"},
+		{all, "", "", "no", "keeper-1", "safe"},
+		{"keeper-1 keeper-2 keeper-3", "", "", "yes", servers, "refused"},
+		{"identity", "", "", "no", servers, "safe"},
+		{"", "", "", "no", servers, "safe"},
+		{all, "open", "share share share", "no", "identity shop-web", "safe"},
+	} {
+		status := fmt.Sprintf("{\n  \"state\": %q,\n  \"cluster\": \"%032d\",\n  \"threshold\": 2,\n  \"keepers\": [\n", c.state, 1)
+		for i, holds := range strings.Fields(c.hold) {
+			status += fmt.Sprintf("      \"url\": \"https://keeper-%d:8443\",\n      \"reachable\": true,\n      \"holds\": %q\n", i+1, holds)
+		}
+		const script = `there=$1 state=$2 said=$3 shards=$4 complaint="" reason=""
+			shift 4
+			running() { tr ' ' '\n' <<<"$there"; }
+			look() { status=$said; [ -n "$state" ]; }
+			has_shards() { [ "$shards" = yes ]; }
+			if may_end "$@"; then echo "${kept:-safe}"; else echo refused; [ -n "$reason" ]; fi`
+		if got := shell(t, script, append([]string{c.runs, c.state, status, c.shards}, strings.Fields(c.ends)...)...); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
+
+	const silent = `running() { return 1; }
+		if may_end nexus; then echo safe; fi`
+	if got := shell(t, silent); strings.Contains(got, "safe") {
+		t.Errorf("with an engine that does not answer: %s", got)
+	}
 }

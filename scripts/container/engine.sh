@@ -60,9 +60,10 @@ volumes() { docker volume ls -q --filter "label=com.docker.compose.project=$proj
 # template $1 makes of it. To ask for all at once takes the engine no longer than for
 # one. One that is removed just now has no line, and that is no error.
 of_all() {
-  local list said
-  mapfile -t list < <(containers)
-  [ ${#list[@]} -gt 0 ] || return 0
+  local ids list said
+  ids=$(containers) || exit 1 # not "there are none"
+  [ -n "$ids" ] || return 0
+  mapfile -t list <<<"$ids"
   {
     said=$(docker inspect -f "{{index .Config.Labels \"com.docker.compose.service\"}} $1" "${list[@]}" 2>&1 1>&3 3>&-) ||
       ! grep -qiv 'no such \(object\|container\)' <<<"$said" ||

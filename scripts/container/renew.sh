@@ -56,8 +56,8 @@ roll() {
 # Keepers hold its shares, and nothing with a Keeper while Nexus is open.
 renew() {
   local list keepers=() service nexus=""
-  mapfile -t list < <(outdated)
-  for service in "${list[@]}"; do
+  list=$(outdated) || exit 1
+  for service in $list; do
     case $service in
       identity) replace identity || true ;;
       nexus) nexus=1 ;;

@@ -104,7 +104,7 @@ among() { [[ " ${*:2} " == *" $1 "* ]]; }
 may_end() {
   local service runs nexus="" keepers=0 stay=()
   reason="" kept=""
-  runs=$(running)
+  runs=$(running) || exit 1 # not "nothing runs"
   for service in $runs; do
     case $service in
       nexus) if among nexus "$@"; then nexus=ends; else nexus=stays; fi ;;
