@@ -121,6 +121,8 @@ func TestLyingKeeper(t *testing.T) {
 	n := w.start()
 	for range 2 {
 		lie()
+		// A connection of before its restart may be used once more.
+		w.eventually("it answers", func() bool { return n.status().Keepers[1].Reachable })
 		_, err := n.manager.Init(t.Context(), as(role.Superuser))
 		w.wantErr(err, api.ErrKeeperHoldsShare)
 		for _, word := range []string{w.keepers[1].address, "look at that process", "take it out of SPIKE_NEXUS_KEEPER_PEERS"} {
