@@ -143,13 +143,14 @@ end_containers() {
 }
 
 # once runs a service's container and removes it. docker-compose 1.29 says that it
-# makes one, and which exit code it had, in the middle of what the program says.
+# makes one, and which exit code it had, in the middle of what the program says, and
+# Compose v2 that it makes a volume.
 once() {
   local plain=-T
   if [ -t 0 ] && [ -t 1 ]; then plain=""; fi
   {
     compose run --rm --no-deps $plain "$@" 2>&1 1>&3 3>&- |
-      sed -u -e '/^Creating [^ ]*_run[^ ]* \.\.\./d' -e '${/^[0-9]\{1,3\}$/d;}' >&2 3>&-
+      sed -u -e '/^Creating [^ ]*_run[^ ]* \.\.\./d' -e '/^ \(Container\|Network\|Volume\) [^ ]*  [A-Z][a-z]*$/d' -e '${/^[0-9]\{1,3\}$/d;}' >&2 3>&-
   } 3>&1
 }
 
