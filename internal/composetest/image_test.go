@@ -48,6 +48,18 @@ func withoutGo(t *testing.T, s *Stack) {
 // files lists all of an image: names, modes, owners and digests.
 func (s *Stack) files(t *testing.T, image string) (list []string) {
 	t.Helper()
+	s.exported(t, image, func(h *tar.Header, content io.Reader) {
+		digest := sha256.New()
+		_, err := io.Copy(digest, content)
+		must(t, err)
+		list = append(list, fmt.Sprintf("%s %o %d:%d %x", h.Name, h.Mode, h.Uid, h.Gid, digest.Sum(nil)))
+	})
+	return list
+}
+
+// exported calls visit for all that a container of an image would have.
+func (s *Stack) exported(t *testing.T, image string, visit func(*tar.Header, io.Reader)) {
+	t.Helper()
 	id := s.docker(t, "create", "--label", "com.docker.compose.project="+s.project, image)
 	defer s.docker(t, "rm", id)
 	r, err := s.Run(t.Context(), nil, "docker", "export", id)
@@ -55,12 +67,9 @@ func (s *Stack) files(t *testing.T, image string) (list []string) {
 	for archive := tar.NewReader(bytes.NewReader([]byte(r.Stdout))); ; {
 		h, err := archive.Next()
 		if errors.Is(err, io.EOF) {
-			return list
+			return
 		}
 		must(t, err)
-		digest := sha256.New()
-		_, err = io.Copy(digest, archive)
-		must(t, err)
-		list = append(list, fmt.Sprintf("%s %o %d:%d %x", h.Name, h.Mode, h.Uid, h.Gid, digest.Sum(nil)))
+		visit(h, archive)
 	}
 }

@@ -2,7 +2,6 @@ package composetest
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -228,17 +227,8 @@ func (s *Stack) oneProgram(t *testing.T, image, program string) {
 	if size >= 20_000_000 {
 		t.Errorf("the image has %d bytes", size)
 	}
-	id := s.docker(t, "create", "--label", "com.docker.compose.project="+s.project, image)
-	defer s.docker(t, "rm", id)
-	r, err := s.Run(t.Context(), nil, "docker", "export", id)
-	must(t, err)
 	var programs []string
-	for archive := tar.NewReader(bytes.NewReader([]byte(r.Stdout))); ; {
-		h, err := archive.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		must(t, err)
+	s.exported(t, image, func(h *tar.Header, _ io.Reader) {
 		// Empty ones are where the engine mounts files of its own.
 		if h.Typeflag == tar.TypeReg && h.Size > 0 && h.Mode&0o111 != 0 {
 			programs = append(programs, h.Name)
@@ -246,7 +236,7 @@ func (s *Stack) oneProgram(t *testing.T, image, program string) {
 		if h.Mode&0o6000 != 0 {
 			t.Errorf("%s is setuid or setgid", h.Name)
 		}
-	}
+	})
 	if !slices.Equal(programs, []string{program}) {
 		t.Errorf("the image has the programs %q", programs)
 	}
