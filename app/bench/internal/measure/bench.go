@@ -51,6 +51,7 @@ type bench struct {
 	one     *rig.Rig
 	many    *rig.Rig
 	rows    []*Row
+	swapped bool // whether the sides of a comparison go the other way round; see inTurn
 
 	ceilingReads, ceilingWrites []*load.Request
 }

@@ -26,6 +26,7 @@ func (b *bench) serving(ctx context.Context) (err error) {
 	}
 	for round := range b.Size.Rounds {
 		b.Say("round %d of %d", round+1, b.Size.Rounds)
+		b.swapped = round%2 == 1
 		for _, p := range serving() {
 			if !b.wants(p.name) {
 				continue
@@ -94,15 +95,34 @@ func (b *bench) compare(ctx context.Context, row string, p load.Plan) error {
 	return nil
 }
 
-// both has the ceiling's server answer, and then Nexus.
+// both has the ceiling's server and Nexus answer.
 func (b *bench) both(ctx context.Context, p load.Plan, toCeiling, toNexus picker) (ceiling, nexus figure, err error) {
-	p.Pick = toCeiling
-	if ceiling, err = b.atCeiling(ctx, p); err != nil {
-		return ceiling, nexus, err
-	}
-	p.Pick = toNexus
-	nexus, err = b.atNexus(ctx, b.one, p)
+	err = b.inTurn(
+		func() (err error) {
+			p := p
+			p.Pick = toCeiling
+			ceiling, err = b.atCeiling(ctx, p)
+			return err
+		},
+		func() (err error) {
+			p := p
+			p.Pick = toNexus
+			nexus, err = b.atNexus(ctx, b.one, p)
+			return err
+		})
 	return ceiling, nexus, err
+}
+
+// inTurn does both, and in every other round the second first: what one leaves to
+// the next, such as a disk that is still busy, is not always left to the same one.
+func (b *bench) inTurn(first, second func() error) error {
+	if b.swapped {
+		first, second = second, first
+	}
+	if err := first(); err != nil {
+		return err
+	}
+	return second()
 }
 
 // noteTimes notes how long requests took, where there are rows for it.
@@ -118,13 +138,21 @@ func (b *bench) noteTimes(row string, kind load.Kind, ceiling, nexus figure) {
 // sides have a connection for each identity open: what differs is policies alone.
 func (b *bench) policies(ctx context.Context) error {
 	for _, n := range inFlight {
-		p := load.Plan{Connections: n, Open: b.Size.Workloads, Pick: anyOf(b.one.Reads)}
-		one, err := b.atNexus(ctx, b.one, p)
-		if err != nil {
-			return err
-		}
-		p.Pick, p.Identities = anyOf(b.many.Reads), b.ground.Identities
-		many, err := b.atNexus(ctx, b.many, p)
+		var one, many figure
+		p := load.Plan{Connections: n, Open: b.Size.Workloads}
+		err := b.inTurn(
+			func() (err error) {
+				p := p
+				p.Pick = anyOf(b.one.Reads)
+				one, err = b.atNexus(ctx, b.one, p)
+				return err
+			},
+			func() (err error) {
+				p := p
+				p.Pick, p.Identities = anyOf(b.many.Reads), b.ground.Identities
+				many, err = b.atNexus(ctx, b.many, p)
+				return err
+			})
 		if err != nil {
 			return err
 		}
