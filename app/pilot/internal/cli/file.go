@@ -45,7 +45,7 @@ func (a *app) warnParts(paths ...string) error {
 		a.tell("If nothing else writes there now, remove it:\n  shred -u%s", parts)
 	}
 	if older {
-		a.tell("What ends in %s was in the place before: if nothing is there now, move it back.", newfile.Aside)
+		a.tell("What ends in %s was in the place before. When this has ended, move it back if nothing\nis there, and else remove it: it may be a recovery shard.", newfile.Aside)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,7 +69,11 @@ func (f *File) Aside() string { return f.Name() + Aside }
 // were killed, and of any that is at work now. A folder that cannot be looked into
 // has none that anybody could be told of.
 func Leftovers(path string) (files []string, err error) {
-	entries, err := os.ReadDir(filepath.Dir(path))
+	folder, err := os.Stat(filepath.Dir(path))
+	var entries []fs.DirEntry
+	if err == nil {
+		entries, err = os.ReadDir(filepath.Dir(path))
+	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.ENOTDIR) {
 		return nil, nil
 	}
@@ -79,10 +84,23 @@ func Leftovers(path string) (files []string, err error) {
 		random, begun := strings.CutPrefix(e.Name(), "."+filepath.Base(path)+".")
 		random, part := strings.CutSuffix(strings.TrimSuffix(random, Aside), partSuffix)
 		if begun && part && random != "" && strings.Trim(random, "0123456789") == "" && e.Type().IsRegular() {
-			files = append(files, filepath.Join(filepath.Dir(path), e.Name()))
+			// One that cannot be looked at is gone by now.
+			if info, err := e.Info(); err == nil && ours(info, folder, os.Geteuid()) {
+				files = append(files, filepath.Join(filepath.Dir(path), e.Name()))
+			}
 		}
 	}
 	return files, nil
+}
+
+// ours says whether a file can be what this user's program has left. Where anybody
+// may make files, somebody else could name one so that he is told to shred it, or to
+// move it into the place. The folder's owner has no need of that, and on media without
+// owners every file is his.
+func ours(file, folder fs.FileInfo, user int) bool {
+	f, known := file.Sys().(*syscall.Stat_t)
+	d, also := folder.Sys().(*syscall.Stat_t)
+	return known && also && (int(f.Uid) == user || f.Uid == d.Uid)
 }
 
 // Commit makes what was written durable and gives it its name. After any error but

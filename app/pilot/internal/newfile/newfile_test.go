@@ -3,8 +3,10 @@ package newfile_test
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/spiffe/spike/app/pilot/internal/newfile"
@@ -94,6 +96,32 @@ func TestLeftovers(t *testing.T) {
 	}
 	if got, err := newfile.Leftovers(path); err != nil || len(got) != 1 {
 		t.Errorf("after an end as it should be: %q, %v", got, err)
+	}
+}
+
+// owned is a file of some user's.
+type owned struct {
+	fs.FileInfo
+	uid uint32
+}
+
+func (o owned) Sys() any { return &syscall.Stat_t{Uid: o.uid} }
+
+// TestWhoseLeftovers: nobody is told to shred what another user has put there.
+func TestWhoseLeftovers(t *testing.T) {
+	for _, test := range []struct {
+		name         string
+		file, folder uint32
+		want         bool
+	}{
+		{"own, in a folder of all", 7, 0, true},
+		{"another's, in a folder of all", 8, 0, false},
+		{"another's, in the own folder", 8, 7, false},
+		{"on a medium that is mounted for another", 8, 8, true},
+	} {
+		if got := newfile.Ours(owned{uid: test.file}, owned{uid: test.folder}, 7); got != test.want {
+			t.Errorf("%s: %t", test.name, got)
+		}
 	}
 }
 
