@@ -18,6 +18,9 @@ import (
 // errFailed means that a drill was not passed, which its line has said.
 var errFailed = errors.New("a drill was not passed")
 
+// projects is what the names of clusters in containers begin with.
+const projects = "spike-drill-"
+
 // options are what the command line says.
 type options struct {
 	programs string // a folder
@@ -46,6 +49,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return fmt.Errorf("%q is one argument too many", flags.Arg(0))
 	}
 	if o.project != "" {
+		// It is lost in the end, whatever was in it before.
+		if !strings.HasPrefix(o.project, projects) {
+			return fmt.Errorf("a cluster called %q may be somebody's; that of drills begins with %s, and scripts/drill --compose names one", o.project, projects)
+		}
 		return runStack(ctx, o, stackDrills(), stdout, stderr)
 	}
 	if o.programs == "" {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/spiffe/spike/internal/clustertest"
@@ -175,5 +176,63 @@ esac
 				t.Errorf("its folder, which has recovery shards, is left: %v", err)
 			}
 		})
+	}
+}
+
+// TestNobodysClusterIsLost: drills are held on a cluster of their own, even if another
+// is named.
+func TestNobodysClusterIsLost(t *testing.T) {
+	var out bytes.Buffer
+	err := run(t.Context(), []string{"--compose=spike", "--only", "no drill has this name"}, &out, &out)
+	if err == nil || !strings.Contains(err.Error(), "may be somebody's") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestTheDrillEndsFirst: a signal comes for scripts/drill alone. What the program has
+// made is removed when it cannot make more.
+func TestTheDrillEndsFirst(t *testing.T) {
+	root, err := clustertest.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	for name, content := range map[string]string{
+		"go": `#!/bin/sh
+cat >"$3" <<'END'
+#!/bin/bash
+trap 'sleep 0.2; echo ended >>"$FAKE/done"; exit 1' TERM
+echo started
+while [ -d "$FAKE" ]; do sleep 0.1; done
+END
+chmod +x "$3"
+`,
+		"docker": "#!/bin/sh\necho removing >>\"$FAKE/done\"\n",
+	} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte(content), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join(root, "scripts", "drill"), "--compose")
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "FAKE="+bin)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err == nil {
+		_, err = out.Read(make([]byte, 100))
+	}
+	if err == nil {
+		err = cmd.Process.Signal(syscall.SIGTERM)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("a drill that was ended is a success")
+	}
+	done, err := os.ReadFile(filepath.Join(bin, "done"))
+	if err != nil || !strings.HasPrefix(string(done), "ended\nremoving\n") {
+		t.Errorf("it did %q, %v", done, err)
 	}
 }
