@@ -9,14 +9,17 @@ const scrubSize = 16 << 10
 // Scrubbed calls use, and clears the part of the stack that use had, and the
 // registers by which memory is copied: functions that are given key material, or
 // that return it, leave it there, and a switch to another goroutine puts registers
-// on the stack. It does not reach what they put into the heap. The work must be done
-// by functions that use calls.
+// on the stack. It does not reach what they put into the heap, nor the registers that
+// the kernel keeps where a signal is handled. The work must be done by functions that
+// use calls.
 func Scrubbed(use func()) {
 	hold(use)
 }
 
 // hold keeps so much of the stack in use that the collector, which halves a stack
-// of which less than a quarter is, does not move it to another place either.
+// of which less than a quarter is, does not move it to another place either. So it is
+// for a stack of up to four times scrubSize, to which this has a usual one grow; one
+// that was larger before may be moved, and leave a copy where it was.
 //
 //go:noinline
 func hold(use func()) {
