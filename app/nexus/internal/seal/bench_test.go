@@ -51,3 +51,25 @@ func BenchmarkTag(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkOpener is what a row costs at a start.
+func BenchmarkOpener(b *testing.B) {
+	k := keyring(b, 7, clusterA, keyA)
+	place := seal.Place{Table: "secret", ID: 5}
+	sealed, err := k.Seal(place, bytes.Repeat([]byte{1}, row))
+	if err != nil {
+		b.Fatal(err)
+	}
+	o, err := k.NewOpener()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer o.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		o.Tag(place, sealed)
+		if _, err := o.Open(place, sealed); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -162,19 +162,24 @@ func (k *Keyring) Destroy() {
 	k.anchor.Destroy()
 }
 
-// associated is what a row is bound to: each part preceded by its length.
-func (k *Keyring) associated(p Place) []byte {
+// appendAssociated appends what a row is bound to: each part preceded by its length.
+func (k *Keyring) appendAssociated(b []byte, p Place) []byte {
 	if failpoint.Fault("no-associated-data") {
 		return nil
 	}
-	b := make([]byte, 0, 4*4+2*len(k.cluster)+len(p.Table)+8)
 	b = appendPart(b, k.cluster[:])
-	b = appendPart(b, []byte(p.Table))
-	b = appendPart(b, binary.BigEndian.AppendUint64(nil, p.ID))
+	b = appendText(b, p.Table)
+	b = binary.BigEndian.AppendUint32(b, 8)
+	b = binary.BigEndian.AppendUint64(b, p.ID)
 	return appendPart(b, k.keyID[:])
 }
 
 func appendPart(b, part []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
+	return append(b, part...)
+}
+
+func appendText(b []byte, part string) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
 	return append(b, part...)
 }
@@ -184,7 +189,7 @@ func (k *Keyring) Seal(p Place, plaintext []byte) (Sealed, error) {
 	out := make([]byte, nonceSize, len(plaintext)+Overhead)
 	// crypto/rand.Read never returns an error; it ends the program instead.
 	_, _ = rand.Read(out)
-	out, err := k.rows.seal(out, out[:nonceSize], plaintext, k.associated(p))
+	out, err := k.rows.seal(out, out[:nonceSize], plaintext, k.appendAssociated(nil, p))
 	if err != nil {
 		return Sealed{}, fmt.Errorf("seal %s row %d: %w", p.Table, p.ID, err)
 	}
@@ -194,10 +199,22 @@ func (k *Keyring) Seal(p Place, plaintext []byte) (Sealed, error) {
 // Open decrypts the row that stands at p. It returns [ErrOpen] for one that was
 // not sealed for p with these keys.
 func (k *Keyring) Open(p Place, s Sealed) ([]byte, error) {
+	return k.open(new(room), p, s)
+}
+
+// room is what opening a row needs room for, so that the next can have the same.
+type room struct {
+	key        [keySize]byte
+	associated []byte
+	plaintext  []byte
+}
+
+func (k *Keyring) open(r *room, p Place, s Sealed) ([]byte, error) {
 	if len(s.b) < Overhead {
 		return nil, fmt.Errorf("%s row %d: %w: it has only %d bytes", p.Table, p.ID, ErrOpen, len(s.b))
 	}
-	plaintext, err := k.rows.open(s.b[:nonceSize], s.b[nonceSize:], k.associated(p))
+	r.associated = k.appendAssociated(r.associated[:0], p)
+	plaintext, err := k.rows.open(r.plaintext[:0], &r.key, s.b[:nonceSize], s.b[nonceSize:], r.associated)
 	if err != nil {
 		return nil, fmt.Errorf("%s row %d: %w", p.Table, p.ID, ErrOpen)
 	}
@@ -207,12 +224,15 @@ func (k *Keyring) Open(p Place, s Sealed) ([]byte, error) {
 // Tag returns what a row at p contributes to the digest over all rows:
 // HMAC-SHA256(integrity key, table ‖ id ‖ SHA-256(ciphertext)).
 func (k *Keyring) Tag(p Place, s Sealed) (Digest, error) {
+	return mac(k.integrity, appendTagged(make([]byte, 0, 64), p, s))
+}
+
+// appendTagged appends what the tag of a row at p is computed over.
+func appendTagged(b []byte, p Place, s Sealed) []byte {
 	content := sha256.Sum256(s.b)
-	message := make([]byte, 0, 64)
-	message = appendPart(message, []byte(p.Table))
-	message = binary.BigEndian.AppendUint64(message, p.ID)
-	message = append(message, content[:]...)
-	return mac(k.integrity, message)
+	b = appendText(b, p.Table)
+	b = binary.BigEndian.AppendUint64(b, p.ID)
+	return append(b, content[:]...)
 }
 
 // AnchorMAC stands for a state of the store towards those who have no key.

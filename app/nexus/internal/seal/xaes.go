@@ -44,9 +44,9 @@ func newXAES(key []byte) (*xaes, error) {
 }
 
 // derive returns the AEAD for one nonce's first half: CMAC in counter mode over
-// two single blocks (NIST SP 800-108).
-func (x *xaes) derive(nonce []byte) (cipher.AEAD, error) {
-	var key [keySize]byte
+// two single blocks (NIST SP 800-108). key is where the derived key is for a moment.
+func (x *xaes) derive(key *[keySize]byte, nonce []byte) (cipher.AEAD, error) {
+	clear(key[:])
 	defer clear(key[:])
 	for i := range 2 {
 		m := key[i*aes.BlockSize : (i+1)*aes.BlockSize]
@@ -69,17 +69,18 @@ func (x *xaes) derive(nonce []byte) (cipher.AEAD, error) {
 }
 
 func (x *xaes) seal(dst, nonce, plaintext, associated []byte) ([]byte, error) {
-	aead, err := x.derive(nonce)
+	aead, err := x.derive(new([keySize]byte), nonce)
 	if err != nil {
 		return nil, err
 	}
 	return aead.Seal(dst, nonce[12:], plaintext, associated), nil
 }
 
-func (x *xaes) open(nonce, ciphertext, associated []byte) ([]byte, error) {
-	aead, err := x.derive(nonce)
+// open appends the plaintext to dst, and needs room for a key.
+func (x *xaes) open(dst []byte, key *[keySize]byte, nonce, ciphertext, associated []byte) ([]byte, error) {
+	aead, err := x.derive(key, nonce)
 	if err != nil {
 		return nil, err
 	}
-	return aead.Open(nil, nonce[12:], ciphertext, associated)
+	return aead.Open(dst, nonce[12:], ciphertext, associated)
 }
