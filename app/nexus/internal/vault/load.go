@@ -72,14 +72,23 @@ func (v *Vault) load(ctx context.Context, keys *seal.Keyring) (*content, error) 
 	workers := make([]loader, runtime.GOMAXPROCS(0))
 	var wg sync.WaitGroup
 	for i := range workers {
+		opener, err := keys.NewOpener()
+		if err != nil {
+			close(chunks)
+			wg.Wait()
+			return nil, err
+		}
 		workers[i] = newLoader(keys)
-		wg.Go(func() { workers[i].run(chunks) })
+		wg.Go(func() {
+			defer opener.Close()
+			workers[i].run(opener, chunks)
+		})
 	}
-	var chunk []Row
+	chunk := make([]Row, 0, loadChunk)
 	header, state, err := v.store.Load(ctx, func(r Row) error {
 		if chunk = append(chunk, r); len(chunk) == loadChunk {
 			chunks <- chunk
-			chunk = nil
+			chunk = make([]Row, 0, loadChunk)
 		}
 		return nil
 	})
@@ -132,29 +141,31 @@ func (l *loader) destroy() {
 	}
 }
 
+// loaded is a version, as the only one of an entry: most secrets have no other.
 type loaded struct {
-	path  string
-	first int64
-	version
+	path string
+	*entry
 }
 
-func (l *loader) run(chunks <-chan []Row) {
+// single is an entry with its version, in one piece of memory.
+type single struct {
+	entry
+	only [1]version
+}
+
+func (l *loader) run(opener *seal.Opener, chunks <-chan []Row) {
 	for chunk := range chunks {
-		for _, r := range chunk {
-			l.row(r)
+		for i := range chunk {
+			l.row(opener, &chunk[i])
 		}
 	}
 }
 
-func (l *loader) row(r Row) {
+func (l *loader) row(opener *seal.Opener, r *Row) {
 	l.rows++
-	tag, err := l.keys.Tag(r.Place(), r.Sealed)
-	if err != nil {
-		l.err = err
-		return
-	}
+	tag := opener.Tag(r.Place(), r.Sealed)
 	l.digest.Toggle(tag)
-	plaintext, err := l.keys.Open(r.Place(), r.Sealed)
+	plaintext, err := opener.Open(r.Place(), r.Sealed)
 	if err != nil {
 		l.reject(r)
 		return
@@ -168,8 +179,8 @@ func (l *loader) row(r Row) {
 	}
 }
 
-// record reads what is in a row that authenticates. It returns errRecord when
-// that is nothing that belongs there.
+// record reads what is in a row that authenticates, and keeps nothing of plaintext.
+// It returns errRecord when that is nothing that belongs there.
 func (l *loader) record(table Table, ref rowRef, plaintext []byte) error {
 	switch table {
 	case TableSecret:
@@ -177,10 +188,12 @@ func (l *loader) record(table Table, ref rowRef, plaintext []byte) error {
 		if err != nil {
 			return err
 		}
-		l.versions = append(l.versions, loaded{record.path, record.first, version{
+		e := &single{entry: entry{first: record.first}, only: [1]version{{
 			number: record.version, flags: record.flags, created: record.created, changed: record.changed,
 			deleted: record.deleted, values: secret.NewBytes(record.values), row: ref,
-		}})
+		}}}
+		e.versions = e.only[:]
+		l.versions = append(l.versions, loaded{record.path, &e.entry})
 	case TableShare:
 		record, err := decodeShare(plaintext)
 		if err != nil {
@@ -219,7 +232,7 @@ func (l *loader) record(table Table, ref rowRef, plaintext []byte) error {
 	return nil
 }
 
-func (l *loader) reject(r Row) {
+func (l *loader) reject(r *Row) {
 	l.badCount++
 	if len(l.bad) < 5 {
 		l.bad = append(l.bad, fmt.Sprintf("%s %d", r.Table, r.ID))
@@ -312,24 +325,26 @@ func assemble(versions []loaded) (*index, error) {
 		if c := strings.Compare(a.path, b.path); c != 0 {
 			return c
 		}
-		return int(a.number) - int(b.number)
+		return cmp.Compare(a.current().number, b.current().number)
 	})
 	secrets := &index{}
-	for at := 0; at < len(versions); {
-		path := versions[at].path
-		e := &entry{first: versions[at].first}
-		end := at
-		for ; end < len(versions) && versions[end].path == path; end++ {
-			if end > at && versions[end].number == versions[end-1].number {
-				return nil, damaged("a secret has version %d twice", versions[end].number)
+	for len(versions) > 0 {
+		first := versions[0]
+		n := 1
+		for ; n < len(versions) && versions[n].path == first.path; n++ {
+			if number := versions[n].current().number; number == versions[n-1].current().number {
+				return nil, damaged("a secret has version %d twice", number)
 			}
 		}
-		e.versions = make([]version, 0, end-at)
-		for _, v := range versions[at:end] {
-			e.versions = append(e.versions, v.version)
+		e := first.entry
+		if n > 1 {
+			e = &entry{first: first.first, versions: make([]version, 0, n)}
+			for _, v := range versions[:n] {
+				e.versions = append(e.versions, v.versions...)
+			}
 		}
-		secrets.Load(path, e)
-		at = end
+		secrets.Load(first.path, e)
+		versions = versions[n:]
 	}
 	return secrets, nil
 }
