@@ -76,6 +76,14 @@ func services() map[string]wanted {
 // settings looks at every container: what the engine was told, and what the kernel
 // says of those that run.
 func settings(t *testing.T, s *Stack) {
+	// Compose v2 would look for a missing image in a registry first: there, the name is
+	// whoever's.
+	command := append(s.compose(t), "--profile", "pilot", "--profile", "sample", "config")
+	config, err := s.must(t.Context(), nil, command[0], command[1:]...)
+	must(t, err)
+	if never := strings.Count(config, "pull_policy: never"); never != len(services()) {
+		t.Errorf("%d services are kept from being pulled, and are to be %d", never, len(services()))
+	}
 	uids := map[string]string{}
 	for service, want := range services() {
 		t.Run(service, func(t *testing.T) {

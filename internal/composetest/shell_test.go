@@ -93,6 +93,67 @@ func TestReplace(t *testing.T) {
 	}
 }
 
+// TestCheckout: a link to this checkout is this checkout, and a comma in a file's name,
+// which the engine's label has between files as well, is a part of the name.
+func TestCheckout(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	root, link, more := filepath.Join(folder, "a, b"), filepath.Join(folder, "link"), filepath.Join(folder, "x,y.yaml")
+	must(t, os.Mkdir(root, 0o700), os.Symlink(root, link), os.WriteFile(filepath.Join(root, "docker-compose.yaml"), nil, 0o600),
+		os.WriteFile(more, nil, 0o600))
+	const script = `root=$1 files=("$1/docker-compose.yaml" "$4") from=$2 named=$3
+		of_all() { if [[ $1 == *config_files* ]]; then echo "nexus $from|$named"; else echo "nexus $from"; fi; }
+		check_checkout; check_files; echo ours`
+	for _, c := range []struct{ folder, names, want string }{
+		{root, root + "/docker-compose.yaml," + more, "ours"},
+		{root, "docker-compose.yaml," + more, "ours"},
+		{link, link + "/docker-compose.yaml," + more, "ours"},
+		{root, "docker-compose.yaml", "died: the containers of p were made by the files " + root + "/docker-compose.yaml,"},
+		{root, "docker-compose.yaml," + more + "z", "died: the containers of p were made by the files " + root + "/docker-compose.yaml:" + more + "z,"},
+		{folder, "docker-compose.yaml", "died: a cluster named p runs already, from the checkout " + folder + "."},
+	} {
+		if got := shell(t, script, root, c.folder, c.names, more); !strings.HasPrefix(got, c.want) {
+			t.Errorf("from %s with %s: %s\nwant %s", c.folder, c.names, got, c.want)
+		}
+	}
+	const silent = `of_all() { return 1; }
+		check_checkout; echo ours`
+	if got := shell(t, silent); strings.Contains(got, "ours") {
+		t.Errorf("with an engine that does not answer: %s", got)
+	}
+}
+
+// TestPull: the engine does not fetch an image with one of our names from elsewhere.
+func TestPull(t *testing.T) {
+	t.Parallel()
+	const create = `docker() { [ "$1" != create ] || echo "docker $*" >&2; }
+		quietly() { "$@"; }
+		with_volume recovery /recovery true`
+	contains(t, shell(t, create), "docker create --pull never ")
+}
+
+// TestWholeSet: no part of the recovery shards is taken for the set.
+func TestWholeSet(t *testing.T) {
+	t.Parallel()
+	for docker, want := range map[string]string{
+		`tar -c -C "$there" "$(basename "${2#*:}")"`:                             "whole",
+		`[[ $2 != *shard-2.txt ]] && tar -c -C "$there" "$(basename "${2#*:}")"`: "part",
+		`return 1`: "part", // no list of them, either
+	} {
+		there, to := t.TempDir(), t.TempDir()
+		must(t, os.Mkdir(filepath.Join(there, "set"), 0o700))
+		for _, name := range []string{"shard-1.txt", "shard-2.txt"} {
+			must(t, os.WriteFile(filepath.Join(there, "set", name), []byte("x"), 0o600), os.WriteFile(filepath.Join(there, name), []byte("x"), 0o600))
+		}
+		got := shell(t, `there=$1 to=$2
+			docker() { `+docker+`; }
+			if unpack_shards "$to" set id 2>/dev/null; then echo whole; else echo part; fi`, there, to)
+		if got != want {
+			t.Errorf("with %s: %q, and should be %q", docker, got, want)
+		}
+	}
+}
+
 // bare is a checkout with what scripts/compose is made of, and nothing built.
 func bare(t *testing.T) (root string) {
 	t.Helper()

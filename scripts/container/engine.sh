@@ -76,28 +76,34 @@ running() { of_all '{{.State.Running}} {{.State.Restarting}}' | sed -n 's/ true 
 
 # check_checkout keeps two checkouts from taking each other's containers for theirs.
 check_checkout() {
-  local folder
+  local list folder
+  list=$(of_all '{{index .Config.Labels "com.docker.compose.project.working_dir"}}') || exit 1
   while read -r _ folder; do
-    [ -z "$folder" ] || [ "$folder" = "$root" ] ||
+    # Compose v2 notes the way by which it came to the folder, which may be a link.
+    [ -z "$folder" ] || [ "$(realpath -m -- "$folder")" = "$root" ] ||
       die "a cluster named $project runs already, from the checkout $folder. Use that one, or give yours another name and port: COMPOSE_PROJECT_NAME=spike2 SPIKE_COMPOSE_PORT=18553 scripts/compose up"
-  done < <(of_all '{{index .Config.Labels "com.docker.compose.project.working_dir"}}')
+  done <<<"$list"
 }
 
 # check_files keeps a call that does not name a file from taking away what it adds.
 check_files() {
-  local folder names name theirs ours
+  local list folder names name part theirs ours
   ours=$(IFS=: && printf '%s' "${files[*]}")
+  list=$(of_all '{{index .Config.Labels "com.docker.compose.project.working_dir"}}|{{index .Config.Labels "com.docker.compose.project.config_files"}}') || exit 1
   while IFS='|' read -r folder names; do
     IFS=, read -r -a names <<<"$names"
-    theirs=""
-    for name in "${names[@]}"; do
-      [[ $name == /* ]] || name=${folder#* }/$name
+    theirs="" name=""
+    for part in "${names[@]}"; do
+      if [ -n "$name" ]; then name+=,$part; elif [[ $part == /* ]]; then name=$part; else name=${folder#* }/$part; fi
+      # Up to what is no file, a comma was a part of the name.
+      [ "$part" = "${names[-1]}" ] || [ -e "$name" ] || continue
       theirs+=${theirs:+:}$(realpath -m -- "$name")
+      name=""
     done
     [ -z "$theirs" ] || [ "$theirs" = "$ours" ] ||
       die "the containers of $project were made by the files $theirs, and now there are $ours. Name the same at every call, by: export COMPOSE_FILE=$(printf '%q' "$theirs")
 To go over to others, end it first: scripts/compose down"
-  done < <(of_all '{{index .Config.Labels "com.docker.compose.project.working_dir"}}|{{index .Config.Labels "com.docker.compose.project.config_files"}}')
+  done <<<"$list"
 }
 
 need_cluster() {

@@ -13,7 +13,9 @@ with_volume() (
   quietly docker volume create --label "com.docker.compose.project=$project" --label "com.docker.compose.volume=$volume" "${project}_$volume" ||
     die "the volume ${project}_$volume cannot be made."
   trap '[ -z "$container" ] || docker rm -f "$container" >/dev/null' EXIT
-  container=$(docker create --network none --label "com.docker.compose.project=$project" \
+  # A name without an image is one that the engine would fetch from wherever it gets
+  # images: what comes from there must not be given the volume, nor stay with our name.
+  container=$(docker create --pull never --network none --label "com.docker.compose.project=$project" \
     -v "${project}_$volume:$at" "$project/spike") || die "the volume ${project}_$volume cannot be looked into."
   "$@" "$container"
 )
@@ -71,9 +73,11 @@ keep_shards() { has_shards || export_shards; }
 # unpack_shards writes them one by one: what else is in the volume, such as a link in
 # the place of a shard, does not get out.
 unpack_shards() {
-  local name
-  for name in $(docker cp "$3:/recovery/$2" - | tar -t | sed -n "s|^$2/\(shard-[0-9]*\.txt\)\$|\1|p"); do
-    (umask 077 && docker cp "$3:/recovery/$2/$name" - | tar -x -O "$name" >"$1/$name") || return
+  local name names
+  names=$(docker cp "$3:/recovery/$2" - | tar -t | sed -n "s|^$2/\(shard-[0-9]*\.txt\)\$|\1|p") || return
+  [ -n "$names" ] || return
+  for name in $names; do
+    (umask 077 && docker cp "$3:/recovery/$2/$name" - | tar -x -O "$name" >"$1/$name" && [ -s "$1/$name" ]) || return
   done
 }
 
