@@ -81,6 +81,7 @@ func TestReplace(t *testing.T) {
 		quietly() { "$@"; }
 		exec 3>&1
 		old=$1 after=$2
+		is_old() { [ -n "$old" ]; }
 		if replace nexus; then echo new; else echo same; fi`
 	for _, c := range []struct{ old, after, want string }{
 		{"", "1", "compose up -d --no-build --no-deps nexus\nsame"},

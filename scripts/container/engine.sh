@@ -9,8 +9,7 @@ begin() {
   check_checkout
 }
 
-# find_engine sets tool to Compose, whichever there is, and old if it is docker-compose
-# 1.29 or older.
+# find_engine sets tool to Compose, whichever there is.
 find_engine() {
   local name
   command -v docker >/dev/null ||
@@ -19,7 +18,6 @@ find_engine() {
     tool=(docker compose)
   elif command -v docker-compose >/dev/null; then
     tool=(docker-compose)
-    [[ $(docker-compose version --short 2>/dev/null) != 1.* ]] || old=1
   else
     die "there is no Compose: install docker-compose 1.29 or newer, or the plugin of Compose v2. On Debian: apt install docker-compose"
   fi
@@ -30,6 +28,9 @@ find_engine() {
     mkdir -p -- "$root/bin/image/$name" || die "the folder bin/image/$name cannot be made in $root."
   done
 }
+
+# is_old tells whether Compose is docker-compose 1.29 or older. To ask it takes a second.
+is_old() { [[ ${tool[*]} = docker-compose && $(docker-compose version --short 2>/dev/null) = 1.* ]]; }
 
 compose() { "${tool[@]}" --project-directory "$root" "${files[@]/#/--file=}" "$@"; }
 

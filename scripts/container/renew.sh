@@ -25,7 +25,7 @@ outdated() {
 replace() {
   local before
   before=$(containers "$1")
-  [ -z "$old" ] || quietly compose rm -s -f "$1" || die "the container of $1 could not be removed."
+  ! is_old || quietly compose rm -s -f "$1" || die "the container of $1 could not be removed."
   quietly compose up -d --no-build --no-deps "$1" || die "the container of $1 could not be made anew; the lines above say why."
   [ "$before" != "$(containers "$1")" ] || return
   say "Changed, and made anew: $1"
