@@ -96,10 +96,13 @@ func (v *Vault) load(ctx context.Context, keys *seal.Keyring) (*content, error) 
 	close(chunks)
 	wg.Wait()
 
-	all := newLoader(keys)
-	for i := range workers {
-		all.merge(&workers[i])
+	// Two and two, so that no row is moved more often than it must.
+	for step := 1; step < len(workers); step *= 2 {
+		for i := 0; i+step < len(workers); i += 2 * step {
+			workers[i].merge(&workers[i+step])
+		}
 	}
+	all := &workers[0]
 	var c *content
 	if err == nil {
 		c, err = all.content(header, state)
@@ -117,7 +120,7 @@ type loader struct {
 	digest   seal.Digest
 	rows     uint64
 	nextID   map[Table]uint64
-	versions []loaded
+	versions []loaded // sorted once all are there
 	shares   []shareRecord
 	policies []*policy.Policy
 	refs     map[string]rowRef // of the policies
@@ -147,6 +150,26 @@ type loaded struct {
 	*entry
 }
 
+// compare orders by path and number.
+func (a loaded) compare(b loaded) int {
+	if c := strings.Compare(a.path, b.path); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.current().number, b.current().number)
+}
+
+// merged is what two sorted lists have, sorted.
+func merged(a, b []loaded) []loaded {
+	both := make([]loaded, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if a[0].compare(b[0]) > 0 {
+			a, b = b, a
+		}
+		both, a = append(both, a[0]), a[1:]
+	}
+	return append(append(both, a...), b...)
+}
+
 // single is an entry with its version, in one piece of memory.
 type single struct {
 	entry
@@ -159,6 +182,7 @@ func (l *loader) run(opener *seal.Opener, chunks <-chan []Row) {
 			l.row(opener, &chunk[i])
 		}
 	}
+	slices.SortFunc(l.versions, loaded.compare)
 }
 
 func (l *loader) row(opener *seal.Opener, r *Row) {
@@ -248,7 +272,7 @@ func (l *loader) merge(other *loader) {
 	l.policies = append(l.policies, other.policies...)
 	maps.Copy(l.refs, other.refs)
 	l.ciphers = append(l.ciphers, other.ciphers...)
-	l.versions = append(l.versions, other.versions...)
+	l.versions = merged(l.versions, other.versions)
 	l.shares = append(l.shares, other.shares...)
 	l.bad = append(l.bad, other.bad...)
 	l.badCount += other.badCount
@@ -319,14 +343,8 @@ func plural(n uint64, one, many string) string {
 	return many
 }
 
-// assemble makes entries out of versions.
+// assemble makes entries out of sorted versions.
 func assemble(versions []loaded) (*index, error) {
-	slices.SortFunc(versions, func(a, b loaded) int {
-		if c := strings.Compare(a.path, b.path); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.current().number, b.current().number)
-	})
 	secrets := &index{}
 	for len(versions) > 0 {
 		first := versions[0]
