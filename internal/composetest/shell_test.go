@@ -133,6 +133,19 @@ func TestPull(t *testing.T) {
 	contains(t, shell(t, create), "docker create --pull never ")
 }
 
+// TestImagesOneByOne: while images are removed, nobody else builds or removes any.
+func TestImagesOneByOne(t *testing.T) {
+	t.Parallel()
+	const script = `root=$1
+		quietly() { "$@"; }
+		docker() { if flock -n "$root/bin/.image.lock" true; then echo "docker $1 $2 beside others" >&2; fi; }
+		remove_images
+		flock -n "$root/bin/.image.lock" echo free`
+	if got := shell(t, script, t.TempDir()); got != "free" {
+		t.Errorf("it says %q", got)
+	}
+}
+
 // TestWholeSet: no part of the recovery shards is taken for the set.
 func TestWholeSet(t *testing.T) {
 	t.Parallel()

@@ -28,19 +28,25 @@ stage() {
   install -d -m 0700 -- "$to/nexus/volume/data" "$to/spike/superuser/backup" "$to/spike/recover/recovery"
 }
 
-build_images() {
-  local lock
-  # Another cluster of this checkout may be built at the same time.
+# lock_images lets one after the other build or remove images. Clusters of one checkout
+# share what is in bin and the layers that images are made of: of two who remove their
+# images at the same moment, each leaves those layers to the other.
+lock_images() {
   mkdir -p -- "$root/bin"
-  exec {lock}>>"$root/bin/.image.lock"
-  flock "$lock"
+  exec {image_lock}>>"$root/bin/.image.lock"
+  flock "$image_lock"
+}
+unlock_images() { exec {image_lock}>&-; }
+
+build_images() {
+  lock_images
   "$root/scripts/build"
   "$root/bin/identity" check --entries "$root/config/identity/compose.yaml" >/dev/null ||
     die "the entries cannot be used; the lines above say why."
   stage
   # One service for each image.
   quietly compose build identity nexus keeper-1 init || die "the images could not be built; the lines above say why."
-  exec {lock}>&-
+  unlock_images
 }
 
 need_images() {
@@ -60,6 +66,7 @@ remove_dangling() {
 # those that say that they are the project's.
 remove_images() {
   local name list=()
+  lock_images
   for name in $images; do
     if docker image inspect "$project/$name" >/dev/null 2>&1; then list+=("$project/$name"); fi
   done
@@ -67,4 +74,5 @@ remove_images() {
     grep -v '<none>' | grep -vE "^$project/(${images// /|}):latest$")
   [ ${#list[@]} -eq 0 ] || quietly docker image rm "${list[@]}" || die "images could not be removed."
   remove_dangling
+  unlock_images
 }
