@@ -37,7 +37,8 @@ func TestCompose(t *testing.T) {
 		{"roles", roles},
 		{"another checkout, and two at once", others},
 		{"an empty volume", emptyVolume},
-		{"docker-compose by itself, and another Workload API", byItself},
+		{"containers of others", guest},
+		{"docker-compose by itself", byItself},
 		{"the end", end},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.run(t, s) }) {
@@ -170,6 +171,21 @@ func end(t *testing.T, s *Stack) {
 	must(t, err)
 	if len(left) > 0 {
 		t.Errorf("there is left: %q", left)
+	}
+}
+
+// guest: a container of somebody else's uses the cluster, and goes on when that is down.
+func guest(t *testing.T, s *Stack) {
+	name := s.project + "-guest"
+	// It is there even when it does not start, and would keep all from being removed.
+	defer s.docker(t, "rm", "-f", name)
+	s.docker(t, "run", "-d", "--name", name, "--user", "18011:18011", "--network", s.Name("access"),
+		"-e", "SPIFFE_ENDPOINT_SOCKET=unix:///workload-api/identity.sock", "-v", s.Name("workload-api")+":/workload-api:ro", s.project+"/keeper")
+	contains(t, s.script(t, 1, "", "down", "--destroy", "--yes").Stderr, "nothing was destroyed: containers that are not the cluster's use its networks or volumes. If they may go: docker rm -f "+name)
+	s.container(t, "nexus")
+	contains(t, s.script(t, 0, "", "down").Stdout, "The networks stay, since containers that are not the cluster's use it: "+name)
+	if running := s.docker(t, "ps", "--format", "{{.Names}}", "--filter", "network="+s.Name("access")); running != name {
+		t.Errorf("in the network there is %q", running)
 	}
 }
 

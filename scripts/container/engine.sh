@@ -57,6 +57,20 @@ everything() { docker ps -aq --filter "label=com.docker.compose.project=$project
 networks() { docker network ls -q --filter "label=com.docker.compose.project=$project"; }
 volumes() { docker volume ls -q --filter "label=com.docker.compose.project=$project"; }
 
+# guests names containers of others, such as workloads, that are in the project's networks
+# or have its volumes. The engine removes neither before those are gone.
+guests() {
+  local ids name found="" ours
+  ids=$(networks) || exit 1
+  for name in $ids; do found+=$(docker ps -q --filter "network=$name")$'\n' || exit 1; done
+  ids=$(volumes) || exit 1
+  for name in $ids; do found+=$(docker ps -aq --filter "volume=$name")$'\n' || exit 1; done
+  ours=$(everything) || exit 1
+  found=$(sort -u <<<"$found" | grep . | grep -vxF "${ours:-none}") || return 0
+  # shellcheck disable=SC2086 # they are ids
+  docker inspect -f '{{slice .Name 1}}' $found | paste -sd ' '
+}
+
 # of_all prints a line for each of the project's containers: its service, and what the
 # template $1 makes of it. To ask for all at once takes the engine no longer than for
 # one. One that is removed just now has no line, and that is no error.
@@ -141,10 +155,17 @@ all_healthy() {
 # end_containers ends Nexus first, so that its Keepers hear from it to the last. What
 # runs once, or was left, holds on to networks, and Compose v2 does not look for it.
 end_containers() {
-  local list
-  [ -z "$(containers nexus)" ] || quietly compose stop nexus || die "Nexus could not be stopped."
+  local list others
+  others=$(guests) || exit 1
+  # The engine knows how long this may take. Compose takes a second to begin.
+  [ -z "$(containers nexus)" ] || quietly docker stop "$(containers nexus)" || die "Nexus could not be stopped."
   mapfile -t list < <(comm -23 <(everything | sort) <(containers | sort))
   [ ${#list[@]} -eq 0 ] || quietly docker rm -f "${list[@]}" || die "containers could not be removed."
+  if [ -n "$others" ]; then
+    COMPOSE_PROFILES=pilot,sample quietly compose rm -s -f || die "the containers could not be ended; the lines above say why."
+    say "The networks stay, since containers that are not the cluster's use it: $others"
+    return 0
+  fi
   COMPOSE_PROFILES=pilot,sample quietly compose down --remove-orphans ||
     die "the containers could not be ended; the lines above say why."
 }

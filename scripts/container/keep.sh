@@ -42,6 +42,12 @@ load() {
 
 # The end of all.
 
+refuse_guests() {
+  local others
+  others=$(guests) || exit 1
+  [ -z "$others" ] || die "nothing was destroyed: containers that are not the cluster's use its networks or volumes. If they may go: docker rm -f $others"
+}
+
 confirm_destruction() {
   local answer
   cat <<TEXT
