@@ -94,6 +94,27 @@ func TestReplace(t *testing.T) {
 	}
 }
 
+// TestPrune: an engine that removes images for somebody else just now is asked again,
+// and one that cannot at all is not.
+func TestPrune(t *testing.T) {
+	t.Parallel()
+	const engine = `fault=$1 busy=$2 asked=0
+		sleep() { asked=$((asked + 1)); if [ "$asked" -ge "$busy" ]; then fault=""; fi; }
+		docker() { if [ -n "$fault" ]; then echo "$fault"; return 1; fi; }
+		if remove_dangling; then echo "removed after $asked"; else echo "left after $asked"; fi`
+	const running = "Error response from daemon: a prune operation is already running"
+	for _, c := range []struct{ fault, busy, want string }{
+		{"", "0", "removed after 0"},
+		{running, "3", "removed after 3"},
+		{running, "99", running + "\nleft after 29"},
+		{"Cannot connect to the Docker daemon", "3", "Cannot connect to the Docker daemon\nleft after 0"},
+	} {
+		if got := shell(t, engine, c.fault, c.busy); got != c.want {
+			t.Errorf("%q, %s times: got %q, want %q", c.fault, c.busy, got, c.want)
+		}
+	}
+}
+
 // TestCheckout: a link to this checkout is this checkout, and a comma in a file's name,
 // which the engine's label has between files as well, is a part of the name.
 func TestCheckout(t *testing.T) {

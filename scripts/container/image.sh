@@ -57,9 +57,20 @@ need_images() {
   done
 }
 
-# remove_dangling removes images of ours that newer ones took the names of.
+# remove_dangling removes images of ours that newer ones took the names of. An engine
+# does that for one at a time, whoever asks, and refuses the others.
 remove_dangling() {
-  quietly docker image prune -f --filter "label=ist.spike.project=$project" || die "images that are not in use could not be removed."
+  local try words=""
+  for try in {1..30}; do
+    if words=$(docker image prune -f --filter "label=ist.spike.project=$project" 2>&1); then return 0; fi
+    case $words in
+      *"already running"*) ;;
+      *) break ;;
+    esac
+    [ "$try" -eq 30 ] || sleep 1
+  done
+  printf '%s\n' "$words" >&2
+  return 1
 }
 
 # remove_images removes those that have our names, by whatever they were built, and
@@ -73,6 +84,6 @@ remove_images() {
   mapfile -t -O "${#list[@]}" list < <(docker image ls --filter "label=ist.spike.project=$project" --format '{{.Repository}}:{{.Tag}}' |
     grep -v '<none>' | grep -vE "^$project/(${images// /|}):latest$")
   [ ${#list[@]} -eq 0 ] || quietly docker image rm "${list[@]}" || die "images could not be removed."
-  remove_dangling
+  remove_dangling || die "images that are not in use could not be removed."
   unlock_images
 }
