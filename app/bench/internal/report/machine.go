@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -30,7 +31,7 @@ func DescribeMachine(folder string) (Machine, error) {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return m, fmt.Errorf("describe the machine: %w", err)
 	}
-	m.Processor, m.Memory, m.Kernel = cpu, memory, strings.TrimSpace(string(kernel))
+	m.Processor, m.Memory, m.Kernel = cpu, gigabytes(memory), strings.TrimSpace(string(kernel))
 	var err error
 	m.FileSystem, m.Device, err = mount(folder)
 	return m, err
@@ -72,4 +73,13 @@ func mount(folder string) (kind, device string, err error) {
 		return "", "", fmt.Errorf("%s is on no file system that /proc/self/mounts knows: %w", folder, syscall.ENOENT)
 	}
 	return kind, device, nil
+}
+
+// gigabytes writes what the kernel has as "24684092 kB", by which it means KiB, in GB.
+func gigabytes(memory string) string {
+	kib, err := strconv.ParseFloat(strings.TrimSuffix(memory, " kB"), 64)
+	if err != nil {
+		return memory
+	}
+	return fmt.Sprintf("%.1f GB", kib*1024/1e9)
 }

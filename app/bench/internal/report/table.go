@@ -38,7 +38,7 @@ func (r *Report) Print(w io.Writer) error {
 
 func heading(targets bool) []string {
 	if targets {
-		return []string{"", "Nexus", "against", "ratio", "of the rounds", "target", "", "CPU, µs"}
+		return []string{"", "Nexus", "against", "ratio", "of the rounds", "target", "", "CPU of either, µs"}
 	}
 	return []string{"", "Nexus", "against", "ratio", "of the rounds", "", "", ""}
 }
