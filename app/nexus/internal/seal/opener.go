@@ -23,7 +23,8 @@ func (k *Keyring) NewOpener() (*Opener, error) {
 	o := &Opener{keys: k}
 	err := k.integrity.Expose(func(key []byte) error {
 		o.integrity = hmac.New(sha256.New, key)
-		// From the first reset on it has no copy of the key, but what it goes back to.
+		// From the first reset on it goes back to states that are made of the key, and
+		// are as good as it. The collector takes them with the opener.
 		o.integrity.Reset()
 		return nil
 	})
@@ -40,6 +41,9 @@ func (o *Opener) Open(p Place, s Sealed) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cap(plaintext) > cap(o.plaintext) {
+		clear(o.plaintext[:cap(o.plaintext)]) // it was outgrown, and is let go
+	}
 	o.plaintext = plaintext
 	return plaintext, nil
 }
@@ -55,5 +59,8 @@ func (o *Opener) Tag(p Place, s Sealed) (tag Digest) {
 	return tag
 }
 
-// Close wipes what the last rows left behind.
-func (o *Opener) Close() { clear(o.plaintext[:cap(o.plaintext)]) }
+// Close wipes what the last rows left behind, and ends the opener.
+func (o *Opener) Close() {
+	clear(o.plaintext[:cap(o.plaintext)])
+	o.integrity = nil
+}

@@ -273,6 +273,7 @@ func (l *loader) merge(other *loader) {
 	maps.Copy(l.refs, other.refs)
 	l.ciphers = append(l.ciphers, other.ciphers...)
 	l.versions = merged(l.versions, other.versions)
+	other.versions = nil // they are many, and there twice now
 	l.shares = append(l.shares, other.shares...)
 	l.bad = append(l.bad, other.bad...)
 	l.badCount += other.badCount
