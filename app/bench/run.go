@@ -80,7 +80,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.output, "output", "", "where the figures, as JSON and as charts, are written; nowhere unless it is named")
 	flags.StringVar(&o.folder, "folder", ".spike-bench", "where the stores are: on the disk that is measured")
 	flags.BoolVar(&o.quick, "quick", false, "rough figures in less than a minute")
-	flags.IntVar(&o.rounds, "rounds", 0, "how many rounds, if not 7, or 3 quick ones")
+	flags.IntVar(&o.rounds, "rounds", 0, "how many rounds, if not 8, or 2 quick ones: as many of them begin with the one side as with the other")
 	flags.Func("only", "measure only these, comma-separated: "+strings.Join(measure.Parts(), ", "), func(list string) error {
 		for name := range strings.SplitSeq(list, ",") {
 			if !slices.Contains(measure.Parts(), name) {
@@ -108,11 +108,11 @@ func parse(args []string, stderr io.Writer) (options, error) {
 // size says how much is measured.
 func (o *options) size() measure.Size {
 	size := measure.Size{
-		Rounds: 7, Time: 1500 * time.Millisecond, Warm: 300 * time.Millisecond, Workloads: 1000, Large: 100_000, Starts: 5, Flushes: 200,
+		Rounds: 8, Time: 1500 * time.Millisecond, Warm: 300 * time.Millisecond, Workloads: 1000, Large: 100_000, Starts: 5, Flushes: 200,
 	}
 	if o.quick {
 		size = measure.Size{
-			Rounds: 3, Time: 300 * time.Millisecond, Warm: 100 * time.Millisecond, Workloads: 200, Large: 10_000, Starts: 2, Flushes: 50,
+			Rounds: 2, Time: 300 * time.Millisecond, Warm: 100 * time.Millisecond, Workloads: 200, Large: 10_000, Starts: 2, Flushes: 50,
 		}
 	}
 	if o.rounds > 0 {

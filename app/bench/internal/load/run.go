@@ -26,8 +26,9 @@ type Plan struct {
 	Pick func(*rand.Rand) *Request
 	// Warm is how long requests are sent before any is counted.
 	Warm time.Duration
-	// Began is called when the first request is about to be counted, if it is there.
-	Began func() error
+	// Began is called when the first request is about to be counted, and Ended when the
+	// last has been, before any connection is closed; if they are there.
+	Began, Ended func() error
 	// Time and Count bound a run: whatever comes first. Count is for each worker;
 	// 0 is no bound.
 	Time  time.Duration
@@ -125,6 +126,9 @@ func runAll(ctx context.Context, p *Plan, workers []*worker) (time.Duration, err
 		return nil
 	})
 	elapsed := time.Since(began)
+	if p.Ended != nil && !failed.is() {
+		failed.note(p.Ended())
+	}
 	if err := failed.get(); err != nil {
 		return 0, err
 	}

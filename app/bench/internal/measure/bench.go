@@ -47,9 +47,10 @@ var inFlight = [...]int{1, 16, 64}
 type bench struct {
 	Config
 	ground  *rig.Ground
-	ceiling string // its address
-	one     *rig.Rig
-	many    *rig.Rig
+	ceiling string   // its address
+	one     *rig.Rig // is read alone
+	many    *rig.Rig // is read alone as well, under many policies
+	written *rig.Rig
 	rows    []*Row
 	swapped bool // whether the sides of a comparison go the other way round; see inTurn
 
@@ -117,16 +118,16 @@ func (b *bench) run(ctx context.Context, pid int, p load.Plan) (figure, error) {
 	if p.Identities == nil {
 		p.Identities = b.ground.Identities[:1]
 	}
-	var before time.Duration
+	var before, after time.Duration
 	p.Began = func() (err error) {
 		before, err = rig.CPU(pid)
 		return err
 	}
-	result, err := load.Run(ctx, p)
-	if err != nil {
-		return figure{}, err
+	p.Ended = func() (err error) {
+		after, err = rig.CPU(pid)
+		return err
 	}
-	after, err := rig.CPU(pid)
+	result, err := load.Run(ctx, p)
 	if err != nil {
 		return figure{}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/spiffe/spike/app/bench/internal/load"
+	"github.com/spiffe/spike/app/bench/internal/rig"
 )
 
 // serving measures what does not depend on the size of the store. In each round,
@@ -20,6 +21,13 @@ func (b *bench) serving(ctx context.Context) (err error) {
 			return err
 		}
 		defer func() { err = errors.Join(err, b.many.Close()) }()
+	}
+	if b.wants("writes", "writer", "mixed") {
+		// Not the one that is read: writes would change what it has in memory.
+		if b.written, err = b.start(ctx, 1, small); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, b.written.Close()) }()
 	}
 	if b.ceiling, err = b.one.Ceiling(ctx); err != nil {
 		return err
@@ -86,7 +94,7 @@ func (b *bench) handshakes(ctx context.Context) error {
 
 // compare has the ceiling's server and Nexus answer reads.
 func (b *bench) compare(ctx context.Context, row string, p load.Plan) error {
-	ceiling, nexus, err := b.both(ctx, p, anyOf(b.ceilingReads), anyOf(b.one.Reads))
+	ceiling, nexus, err := b.both(ctx, b.one, p, anyOf(b.ceilingReads), anyOf(b.one.Reads))
 	if err != nil {
 		return err
 	}
@@ -95,8 +103,8 @@ func (b *bench) compare(ctx context.Context, row string, p load.Plan) error {
 	return nil
 }
 
-// both has the ceiling's server and Nexus answer.
-func (b *bench) both(ctx context.Context, p load.Plan, toCeiling, toNexus picker) (ceiling, nexus figure, err error) {
+// both has the ceiling's server and a Nexus answer.
+func (b *bench) both(ctx context.Context, r *rig.Rig, p load.Plan, toCeiling, toNexus picker) (ceiling, nexus figure, err error) {
 	err = b.inTurn(
 		func() (err error) {
 			p := p
@@ -107,7 +115,7 @@ func (b *bench) both(ctx context.Context, p load.Plan, toCeiling, toNexus picker
 		func() (err error) {
 			p := p
 			p.Pick = toNexus
-			nexus, err = b.atNexus(ctx, b.one, p)
+			nexus, err = b.atNexus(ctx, r, p)
 			return err
 		})
 	return ceiling, nexus, err
@@ -162,7 +170,7 @@ func (b *bench) policies(ctx context.Context) error {
 }
 
 func (b *bench) writes(ctx context.Context) error {
-	ceiling, nexus, err := b.both(ctx, load.Plan{Connections: 64}, anyOf(b.ceilingWrites), anyOf(b.one.Writes))
+	ceiling, nexus, err := b.both(ctx, b.written, load.Plan{Connections: 64}, anyOf(b.ceilingWrites), anyOf(b.written.Writes))
 	if err != nil {
 		return err
 	}
@@ -173,7 +181,7 @@ func (b *bench) writes(ctx context.Context) error {
 
 // writer is one client that writes, which has each flush to itself.
 func (b *bench) writer(ctx context.Context) error {
-	ceiling, nexus, err := b.both(ctx, load.Plan{Connections: 1}, anyOf(b.ceilingWrites), anyOf(b.one.Writes))
+	ceiling, nexus, err := b.both(ctx, b.written, load.Plan{Connections: 1}, anyOf(b.ceilingWrites), anyOf(b.written.Writes))
 	if err != nil {
 		return err
 	}
@@ -192,11 +200,12 @@ func (b *bench) writer(ctx context.Context) error {
 
 // mixed is nine reads to one write.
 func (b *bench) mixed(ctx context.Context) error {
-	ceiling, nexus, err := b.both(ctx, load.Plan{Connections: 16},
-		mix(b.ceilingReads, b.ceilingWrites), mix(b.one.Reads, b.one.Writes))
+	ceiling, nexus, err := b.both(ctx, b.written, load.Plan{Connections: 16},
+		mix(b.ceilingReads, b.ceilingWrites), mix(b.written.Reads, b.written.Writes))
 	if err != nil {
 		return err
 	}
+	b.note("mixed", Sample{Value: nexus.Rate(), Base: ceiling.Rate()})
 	b.note("mixed-p99", Sample{
 		Value: micros(nexus.Quantile(load.Read, 0.99)), Base: micros(ceiling.Quantile(load.Read, 0.99)),
 		CPU: nexus.cpu, BaseCPU: ceiling.cpu,

@@ -45,6 +45,7 @@ func table(size Size) []*Row {
 	}
 	add(most, 0, "writes-64-p50", micro, ceiling, "flushed writes, 64 connections, p50")
 	add(most, 0, "writes-64-p99", micro, ceiling, "flushed writes, 64 connections, p99")
+	add(least, 0, "mixed", rate, ceiling, "90 %% reads, 10 %% writes, 16 connections")
 	add(most, 0, "flush", micro, "", "one flush after 4 KB were appended, p50")
 	return rows
 }

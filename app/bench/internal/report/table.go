@@ -50,6 +50,9 @@ func (r Row) cells() []string {
 	if r.Against != "" {
 		list[2] = number(s.Base) + " " + r.Against
 		list[3] = fmt.Sprintf("%.2f", s.Ratio)
+		if r.Target != 0 && !s.MeetsTarget && list[3] == fmt.Sprintf("%.2f", r.Target) {
+			list[3] = fmt.Sprintf("%.3f", s.Ratio) // what is missing is to be seen
+		}
 		list[4] = fmt.Sprintf("%.2f to %.2f", s.Lowest, s.Highest)
 	} else {
 		list[4] = number(s.Lowest) + " to " + number(s.Highest)
