@@ -48,7 +48,8 @@ func serve(t *testing.T, source *identitytest.Source, change func(*mtls.ServerCo
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		// net/http gives a connection that has sent nothing yet five seconds.
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := server.Shutdown(ctx); err != nil {
 			t.Error(err)

@@ -103,6 +103,7 @@ func TestKeeperThatComesLaterKnowsBetter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.told(1) // so that all of them have their shares
 	older := copyOf(t, w.disk)
 	n.put("new")
 	n.stop()
